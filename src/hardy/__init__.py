@@ -1,0 +1,1 @@
+"""Adversarial training that generalises, and robustness numbers one can trust."""

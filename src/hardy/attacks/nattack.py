@@ -1,0 +1,122 @@
+"""NATTACK: a black-box attack that learns where in the ball adversarial images are dense.
+
+    x(m) = project(tanh(atanh(2x - 1) + m) / 2 + 1/2),   mu <- mu + eta / (b sigma) * sum_i A_i n_i,   m_i = mu + sigma n_i
+
+with A_i the standardised rewards -1/2 max(log p_y - max_{c != y} log p_c, 0) of b random members.
+
+Source:  Li et al., "NATTACK", ICML 2019, Algorithm 1; RLFAT paper, Appendix A (its constants).
+Differs: the published code takes the runner-up class's log-probability from the first member for all of them
+         (`runner_up="first-member"`); by default each member has its own. Like that code, only the mean is tested, before
+         every tenth update, so that the last updates are not tested.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from hardy.attacks.attack import Attack, Forward, State
+from hardy.attacks.balls import Ball, Linf
+from hardy.describe import require, settings
+from hardy.losses.logits import runner_up
+from hardy.randomness import Noise
+from hardy.types import Images, Labels, PerSample
+
+_MOST = 1000.0  # the reward's floor
+_FORWARD_AT_ONCE = 600  # population members in one forward pass
+
+
+@dataclass
+class NAttackState(State):
+    """mu: mean of the perturbation before tanh. queries: int64 (N,), images of it shown to f."""
+
+    mu: Tensor
+    step: Tensor
+    queries: Tensor
+    noise: Noise
+
+
+@settings
+class NATTACK(Attack):
+    """Black-box search by natural evolution strategies; sees labels' scores only, no gradient."""
+
+    ball: Ball = Linf()
+    steps: int = 200
+    population: int = 300
+    sigma: float = 0.1  # deviation of the members before tanh
+    learning_rate: float = 0.008
+    test_every: int = 10  # updates between two tests of the mean
+    runner_up: Literal["per-member", "first-member"] = "per-member"
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 0, "steps", self.steps, "at least 0")
+        require(self.population >= 2, "population", self.population, "at least 2")
+        require(self.sigma > 0, "sigma", self.sigma, "above 0")
+        require(self.test_every >= 1, "test_every", self.test_every, "at least 1")
+
+    @property
+    def iterations(self) -> int:
+        return self.steps
+
+    @property
+    def copies(self) -> int:
+        return self.population
+
+    @property
+    def summary(self) -> str:
+        return (
+            f"NATTACK, {self.ball}, {self.steps} updates of {self.population} members, sigma {self.sigma:g}, "
+            f"learning rate {self.learning_rate:g}, tested every {self.test_every}, runner-up {self.runner_up}"
+        )
+
+    def start(self, f: Forward, x: Images, target: Labels, noise: Noise) -> NAttackState:
+        del f, target
+        zero = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        mu = 0.001 * noise.draw(0).normal(x.shape[1:]).to(x.dtype)
+        return NAttackState(x.clone(), zero >= self.steps, mu, zero, zero, noise)
+
+    def advance(self, f: Forward, x: Images, target: Any, state: State) -> NAttackState:
+        assert isinstance(state, NAttackState)
+        active = (~state.done).nonzero().squeeze(1)
+        new = NAttackState(state.x_adv.clone(), state.done.clone(), state.mu.clone(), state.step + 1, state.queries.clone(), state.noise)
+        with torch.no_grad():
+            active = self._test(f, x, target, new, active[state.step[active] % self.test_every == 0], active)
+            if len(active):
+                mu, step = state.mu[active], state.step[active]
+                drawn = state.noise[active].draw(step + 1).normal((self.population, *x.shape[1:])).to(x.dtype)
+                rewards = self._rewards(f, x[active], target[active], mu[:, None] + self.sigma * drawn)
+                advantage = (rewards - rewards.mean(1, True)) / (rewards.std(1, correction=0, keepdim=True) + 1e-7)
+                ascent = torch.einsum("nb,nbchw->nchw", advantage, drawn)
+                new.mu[active] = mu + self.learning_rate / (self.population * self.sigma) * ascent
+                new.queries[active] += self.population
+        new.done |= new.step >= self.steps
+        return new
+
+    def _test(self, f: Forward, x: Images, target: Labels, new: NAttackState, due: Tensor, active: Tensor) -> Tensor:
+        """Show f the means that are due; those it gets wrong are done. Returns the images that go on."""
+        if not len(due):
+            return active
+        mean = self._image(x[due], new.mu[due])
+        broken = f(mean).argmax(1) != target[due]
+        new.x_adv[due] = mean
+        new.queries[due] += 1
+        new.done[due[broken]] = True
+        return active[~new.done[active]]
+
+    def _image(self, x: Images, perturbation: Tensor) -> Images:
+        base = torch.atanh((1 - 1e-6) * (2 * x - 1))
+        return self.ball.project(torch.tanh(base + perturbation) / 2 + 0.5, x)
+
+    def _rewards(self, f: Forward, x: Images, y: Labels, members: Tensor) -> Tensor:
+        """(N, b): -1/2 clip(log p_y - log p_runner-up, 0, 1000) of each member."""
+        n, b = members.shape[:2]
+        shown = self._image(x.repeat_interleave(b, 0), members.flatten(0, 1))
+        logits = torch.cat([f(part) for part in shown.split(_FORWARD_AT_ONCE)])
+        log_p = (logits.softmax(1) + 1e-30).log()
+        labels = y.repeat_interleave(b)
+        true: PerSample = log_p.gather(1, labels[:, None]).view(n, b)
+        other = runner_up(log_p, labels).view(n, b)
+        if self.runner_up == "first-member":
+            other = other[:, :1]
+        return -(true - other).clamp(0, _MOST) / 2

@@ -1,0 +1,106 @@
+"""PGD on any criterion, with FGSM and the papers' CW as cases of it.
+
+    x_0 = start,   x_{t+1} = project(x_t + step_size * ascend(grad L(f(x_t), target)))
+
+Source:  Madry et al., ICLR 2018 (PGD); Goodfellow et al., ICLR 2015 (FGSM); Dong et al., CVPR 2018 (momentum).
+Differs: equation (1) of the RLFAT paper subtracts the step; its code, like everybody's, adds it. The authors take the first
+         gradient at a start that may lie outside [0, 1]; here the start is projected first, as Madry et al. do.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from hardy.attacks.attack import Attack, Forward, State
+from hardy.attacks.balls import Ball, Linf, fraction
+from hardy.describe import require, settings
+from hardy.losses.criteria import CrossEntropy, Criterion, Margin
+from hardy.randomness import Noise
+from hardy.types import Images
+
+_GAUSSIAN = 0.001  # deviation of the Gaussian start, as in the TRADES and RLFAT code
+
+
+@dataclass
+class PGDState(State):
+    """velocity: the running mean of gradients, where momentum is used. step: int64 (N,), iterations made."""
+
+    velocity: Tensor | None
+    step: Tensor
+
+
+@settings
+class PGD(Attack):
+    """Projected gradient ascent; the last iterate is what it hands back."""
+
+    ball: Ball = Linf()
+    steps: int = 10
+    step_size: float | None = None  # pixel units of [0, 1]; None is eps / 4
+    start_at: Literal["uniform", "gaussian", "image"] = "uniform"  # in the ball; x + 0.001 * N(0, 1); x itself
+    momentum: float = 0.0  # share of the previous direction kept, gradients scaled to unit L1 norm; 0 is plain PGD
+    loss: Criterion = CrossEntropy()
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 0, "steps", self.steps, "at least 0")
+        require(self.step_size is None or self.step_size >= 0, "step_size", self.step_size, "at least 0, or None for eps / 4")
+        require(self.momentum >= 0, "momentum", self.momentum, "at least 0")
+
+    @property
+    def alpha(self) -> float:
+        """The step size taken, in pixel units of [0, 1]."""
+        return self.ball.eps / 4 if self.step_size is None else self.step_size
+
+    @property
+    def iterations(self) -> int:
+        return self.steps
+
+    @property
+    def summary(self) -> str:
+        starts = {"uniform": "from a uniform point of the ball", "gaussian": "from x + 0.001 N(0, 1)", "image": "from x"}
+        kept = f", momentum {self.momentum:g}" if self.momentum else ""
+        steps = f"{self.steps} step{'s' * (self.steps != 1)} of {fraction(self.alpha)}"
+        return f"PGD on {self.loss}, {self.ball}, {steps} {starts[self.start_at]}{kept}"
+
+    def start(self, f: Forward, x: Images, target: Any, noise: Noise) -> PGDState:
+        del f, target
+        match self.start_at:
+            case "uniform":
+                x_adv = self.ball.sample(x, noise)
+            case "gaussian":
+                x_adv = self.ball.project(x + _GAUSSIAN * noise.normal(x.shape[1:]).to(x.dtype), x)
+            case "image":
+                x_adv = x.clone()
+        step = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        velocity = torch.zeros_like(x) if self.momentum else None
+        return PGDState(x_adv, step >= self.steps, velocity, step)
+
+    def advance(self, f: Forward, x: Images, target: Any, state: State) -> PGDState:
+        assert isinstance(state, PGDState)
+        direction = self.gradient(f, state.x_adv, target)
+        velocity = state.velocity
+        if velocity is not None:
+            scale = direction.abs().sum((1, 2, 3), keepdim=True).clamp_min(1e-30)
+            velocity = self.momentum * velocity + direction / scale
+            direction = velocity
+        x_adv = self.ball.project(state.x_adv + self.alpha * self.ball.ascend(direction), x)
+        x_adv = torch.where(state.done.view(-1, 1, 1, 1), state.x_adv, x_adv)
+        step = state.step + 1
+        return PGDState(x_adv, step >= self.steps, velocity, step)
+
+    def gradient(self, f: Forward, x_adv: Images, target: Any) -> Tensor:
+        """Gradient of the summed criterion at x_adv; only the images' gradient is computed or left behind."""
+        with torch.enable_grad():
+            at = x_adv.detach().requires_grad_()
+            return torch.autograd.grad(self.loss(f(at), target).sum(), at)[0]
+
+
+def fgsm(ball: Ball, *, random_start: bool = False) -> PGD:
+    """The fast gradient sign method: one step of length eps, from x itself or from a uniform point of the ball."""
+    return PGD(ball, steps=1, step_size=ball.eps, start_at="uniform" if random_start else "image")
+
+
+def cw(ball: Ball, steps: int) -> PGD:
+    """PGD on the margin with kappa 50: what the RLFAT, InfoFeature and RAT papers call CW."""
+    return PGD(ball, steps=steps, loss=Margin())

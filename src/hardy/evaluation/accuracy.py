@@ -1,0 +1,215 @@
+"""Accuracy, clean and under attack: every image its own problem, its verdict a float32 forward pass."""
+
+import importlib.metadata
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from hardy.attacks.attack import Attack, Forward, State
+from hardy.attacks.names import named
+from hardy.attacks.nattack import NATTACK
+from hardy.data.split import Split
+from hardy.describe import describe, require
+from hardy.errors import UsageError
+from hardy.models.classifier import Classifier, frozen
+from hardy.randomness import Noise
+from hardy.results import Measurement, wilson
+from hardy.types import Images, Labels, Logits
+
+Judge = Literal["last", "any"]
+Progress = Callable[[str, int, int, int], None]  # (attack's name, images decided, images in all, robust so far)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """correct: bool (N,), whether each image is classified correctly, before and after the attack. Costs: see Measurement."""
+
+    correct: Tensor
+    seconds: float
+    forwards: int
+    backwards: int
+
+
+class Counted:
+    """A network that counts how many images went through it forwards, and how many of these with a gradient."""
+
+    def __init__(self, model: Forward) -> None:
+        self.model, self.forwards, self.backwards = model, 0, 0
+
+    def __call__(self, x: Images) -> Any:
+        self.forwards += len(x)
+        self.backwards += len(x) if x.requires_grad and torch.is_grad_enabled() else 0
+        return self.model(x)
+
+
+def evaluate(
+    model: nn.Module,
+    split: Split,
+    attacks: Sequence[str] | Mapping[str, Attack | None] = ("clean", "fgsm", "pgd-20", "cw-20"),
+    *,
+    eps: float = 8 / 255,
+    judge: Judge = "last",
+    seed: int = 0,
+    batch: int = 200,
+    run: str = "",
+    settings: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+    measured: Callable[[Measurement], None] | None = None,
+) -> list[Measurement]:
+    """One row for each attack: the fraction of images classified correctly, with its interval.
+
+    attacks: names (see `hardy list attacks`; they get an Linf ball of `eps`), or names with attack objects; None is no
+    attack. judge: an image counts as broken if it is misclassified at the attack's "last" iterate, as the papers ran PGD and
+    CW, or at "any" of them; NATTACK is always judged where it stops. An image that is misclassified unperturbed is never
+    counted as robust. settings: what else belongs into each row. measured: called with each row as soon as there is one.
+    Evaluation mode is forced and undone.
+
+    Raises: UsageError for an unknown attack, a network whose output is not (N, classes), or NaN in its output.
+    """
+    chosen = {name: named(name, eps) for name in attacks} if not isinstance(attacks, Mapping) else dict(attacks)
+    require(len(split) > 0, "n", len(split), "at least 1 image")
+    require(batch > 0, "batch", batch, "at least 1")
+    check_network(model, split)
+    clean = classify(model, split, batch)
+    rows = []
+    for name, attack in chosen.items():
+        outcome = clean if attack is None else under_attack(
+            model, split, attack, clean.correct, judge=judge, seed=seed, batch=batch, progress=progress, name=name
+        )  # fmt: skip
+        rows.append(_row(name, attack, outcome, split, judge, seed, run, dict(settings or {})))
+        if measured is not None:
+            measured(rows[-1])
+    return rows
+
+
+def check_network(model: nn.Module, split: Split) -> None:
+    """Raises UsageError unless the network turns these images into finite logits, one a class of the data."""
+    with full_precision(model), frozen(model), torch.no_grad():
+        try:
+            out = model(split.x(slice(0, 2)))
+        except RuntimeError as error:
+            raise UsageError(f"The network cannot take images of shape {split.shape}: {error}") from error
+    wanted = (min(2, len(split)), len(split.classes))
+    if not isinstance(out, Tensor) or tuple(out.shape) != wanted:
+        given = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+        raise UsageError(f"For {wanted[0]} images the network gives {given}; logits {wanted} are needed for {wanted[1]} classes.")
+    if not bool(out.isfinite().all()):
+        raise UsageError("The network gives NaN or infinite logits on unperturbed images; are its weights damaged?")
+
+
+def classify(model: nn.Module, split: Split, batch: int = 500) -> Outcome:
+    """Which unperturbed images are classified correctly."""
+    started = time.perf_counter()
+    with frozen(model):
+        parts = [
+            verdict(model, split.x(slice(first, first + batch)), split.labels[first : first + batch])
+            for first in range(0, len(split), batch)
+        ]
+    return Outcome(torch.cat(parts), time.perf_counter() - started, len(split), 0)
+
+
+def under_attack(
+    model: nn.Module,
+    split: Split,
+    attack: Attack,
+    correct: Tensor | None = None,
+    *,
+    judge: Judge = "last",
+    seed: int = 0,
+    batch: int = 200,
+    progress: Progress | None = None,
+    name: str = "",
+) -> Outcome:
+    """Which images are classified correctly unperturbed (`correct`, computed where left out) and after the attack.
+
+    Images that are decided leave, waiting ones take their place; an image's random numbers are keyed by its place in its
+    source file, so that neither batch size nor order changes them.
+    """
+    started = time.perf_counter()
+    robust = (classify(model, split, batch).correct if correct is None else correct).clone()
+    waiting = robust.nonzero().squeeze(1)
+    total, room = len(waiting), max(1, batch // attack.copies)
+    counted = Counted(model)
+    noise = Noise(seed, split.indices, purpose="evaluation")
+    active, state = waiting[:0], None
+    with frozen(model):
+        while len(active) or len(waiting):
+            if len(active) < room and len(waiting):
+                new, waiting = waiting[: room - len(active)], waiting[room - len(active) :]
+                fresh = attack.start(counted, split.x(new), split.labels[new], noise[new])
+                state = fresh if state is None or not len(active) else type(state).cat([state, fresh])
+                active = torch.cat([active, new])
+            assert state is not None
+            x, y = split.x(active), split.labels[active]
+            if not bool(state.done.all()):
+                state = attack.advance(counted, x, y, state)
+            decided, broken = _decide(counted, y, state, judge)
+            robust[active[broken]] = False
+            if bool(decided.any()):
+                active, state = active[~decided], state.select(~decided)
+                if progress is not None:
+                    left = len(active) + len(waiting)
+                    progress(name, total - left, total, int(robust.sum()) - left)
+    return Outcome(robust, time.perf_counter() - started, counted.forwards, counted.backwards)
+
+
+def _decide(f: Counted, y: Labels, state: State, judge: Judge) -> tuple[Tensor, Tensor]:
+    """(whose verdict is in, who is broken) among the active images."""
+    asked = state.done | (judge == "any")
+    broken = torch.zeros_like(state.done)
+    if bool(asked.any()):
+        broken[asked] = ~verdict(f, state.x_adv[asked], y[asked])
+    return state.done | broken, broken
+
+
+def verdict(f: Forward, x: Images, y: Labels) -> Tensor:
+    """bool (N,): whether each image is classified correctly, by a forward pass in full precision."""
+    model = f.model if isinstance(f, Counted) else f
+    with full_precision(model), torch.no_grad():
+        logits: Logits = f(x)
+    return (logits.argmax(1) == y) & logits.isfinite().all(1)
+
+
+@contextmanager
+def full_precision(model: object) -> Iterator[None]:
+    """No lower precision inside a `Classifier`, whatever it was trained with; other networks stay as they are."""
+    if not isinstance(model, Classifier):
+        with nullcontext():
+            yield
+        return
+    before, model.autocast = model.autocast, None
+    try:
+        yield
+    finally:
+        model.autocast = before
+
+
+def _row(
+    name: str, attack: Attack | None, outcome: Outcome, split: Split, judge: Judge, seed: int, run: str, settings: dict[str, Any]
+) -> Measurement:
+    n, correct = len(outcome.correct), int(outcome.correct.sum())
+    low, high = wilson(correct, n)
+    if attack is not None:
+        shown = "any" if isinstance(attack, NATTACK) else judge
+        settings |= {"attack": describe(attack), "summary": attack.summary, "judge": shown, "seed": seed}
+    return Measurement(
+        run=run,
+        what="clean accuracy" if attack is None else f"accuracy under {name}",
+        value=correct / n,
+        unit="fraction",
+        n=n,
+        low=low,
+        high=high,
+        settings=settings | {"data": split.origin},
+        seconds=outcome.seconds,
+        forwards=outcome.forwards,
+        backwards=outcome.backwards,
+        hardy=importlib.metadata.version("hardy"),
+        torch=torch.__version__,
+        device=str(split.labels.device),
+    )

@@ -1,0 +1,169 @@
+"""Classifier: normalise -> maps -> pooled features -> head; and crafting(), the state a network is attacked in."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from hardy.describe import require
+from hardy.randomness import Noise
+from hardy.types import Features, Images, Logits, Maps
+
+BatchNormMode = Literal["eval", "train"]
+
+
+class Classifier(nn.Module, ABC):
+    """An image classifier that takes pixels in [0, 1] and gives logits; normalisation is its first layer.
+
+    A leaf implements `trunk` (normalised images to activation maps) and owns a linear layer that `head` applies. Only
+    the trunk runs in a lower precision (`autocast`); what it returns, and the head, are float32 (or wider).
+
+    mean, deviation: one number a channel, or one for all; (x - mean) / deviation is what the trunk sees.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, mean: Sequence[float] = (0.0,), deviation: Sequence[float] = (1.0,)) -> None:
+        super().__init__()
+        # not saved with the weights: they are part of the settings, and TRADES-style checkpoints do not have them
+        self.register_buffer("mean", _per_channel(mean), persistent=False)
+        self.register_buffer("deviation", _per_channel(deviation), persistent=False)
+        self.autocast: torch.dtype | None = None
+
+    @abstractmethod
+    def trunk(self, x: Tensor) -> Maps:
+        """Activation maps before pooling, of normalised images (N, C, H, W)."""
+
+    @abstractmethod
+    def head(self, z: Features) -> Logits:
+        """Logits of pooled features."""
+
+    def initialise(self, noise: Noise) -> None:
+        """Set every parameter and statistic anew; a leaf overrides it where its authors' code starts otherwise."""
+        initialise(self, noise)
+
+    def maps(self, x: Images) -> Maps:
+        """Activation maps before pooling; what class activation maps weigh."""
+        x = (x - self.mean) / self.deviation
+        if self.autocast is None:
+            return self.trunk(x)
+        with torch.autocast(x.device.type, self.autocast):
+            return self.trunk(x).float()
+
+    def features(self, x: Images) -> Features:
+        """Pooled activations: all the heavy work."""
+        return self.maps(x).mean((2, 3))
+
+    def forward(self, x: Images) -> Logits:
+        return self.head(self.features(x))
+
+
+class Architecture(ABC):
+    """The settings of a network; `build` makes it. Concrete ones are settings classes.
+
+    mean, deviation: what pixels in [0, 1] are normalised with, one number a channel; empty: they are not.
+
+    Raises: UsageError where mean and deviation are not of one length, or a deviation is not above 0.
+    """
+
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+
+    def __post_init__(self) -> None:
+        fits = len(self.deviation) == len(self.mean)
+        require(fits, "deviation", self.deviation, f"as long as mean, which has length {len(self.mean)}")
+        require(all(d > 0 for d in self.deviation), "deviation", self.deviation, "above 0 in every channel")
+
+    @abstractmethod
+    def empty(self, classes: int, channels: int) -> Classifier:
+        """The network's layers; their values, and the normalisation, are set by `build`."""
+
+    def build(self, classes: int, channels: int = 3, noise: Noise | None = None) -> Classifier:
+        """The network, initialised from `noise` (a fixed seed where left out), in training mode, on the CPU.
+
+        The numbers of a parameter depend on its name alone, not on the order in which layers were made.
+
+        Raises: UsageError for fewer than two classes, or a normalisation of another number of channels.
+        """
+        require(classes >= 2, "classes", classes, "at least 2")
+        require(channels >= 1, "channels", channels, "at least 1")
+        allowed = f"empty or have {channels} numbers, one for each channel of the images"
+        require(len(self.mean) in (0, channels), "mean", self.mean, allowed)
+        noise = Noise.of_batch(1) if noise is None else noise.shared
+        # layers fill themselves from torch's global generator when they are made, except on the meta device
+        with torch.device("meta"):
+            model = self.empty(classes, channels)
+        model.to_empty(device="cpu")
+        model.mean = _per_channel(self.mean or (0.0,) * channels)
+        model.deviation = _per_channel(self.deviation or (1.0,) * channels)
+        model.initialise(noise.derive("weights"))
+        return model.train()
+
+
+def _per_channel(values: Sequence[float]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float32).view(1, -1, 1, 1)
+
+
+def initialise(model: nn.Module, noise: Noise) -> None:
+    """Set every parameter and statistic of convolutions, linear layers and batch norms anew.
+
+    Convolutions: N(0, 2 / (k^2 out)), bias 0; linear layers: U(-1/sqrt(in), 1/sqrt(in)), bias likewise; batch norm: 1
+    and 0.
+
+    Raises: TypeError for any other layer that has parameters or buffers.
+    """
+    with torch.no_grad():
+        for name, layer in model.named_modules():
+            if isinstance(layer, nn.Conv2d):
+                fan_out = layer.kernel_size[0] * layer.kernel_size[1] * layer.out_channels
+                drawn = noise.derive(f"{name}.weight").normal(layer.weight.shape)[0]
+                layer.weight.copy_(drawn.mul_((2 / fan_out) ** 0.5))
+                if layer.bias is not None:
+                    layer.bias.zero_()
+            elif isinstance(layer, nn.Linear):
+                bound = layer.in_features**-0.5
+                for kind, values in layer.named_parameters(recurse=False):
+                    values.copy_(noise.derive(f"{name}.{kind}").uniform(values.shape, -bound, bound)[0])
+            elif isinstance(layer, nn.BatchNorm2d):
+                layer.reset_parameters()
+            else:
+                own = [*layer.named_parameters(recurse=False), *layer.named_buffers(recurse=False)]
+                # the normalisation is a setting; anything else would be left as the memory happened to be
+                without_rule = [kind for kind, _ in own if kind not in ("mean", "deviation")]
+                if without_rule:
+                    raise TypeError(f"{type(layer).__name__} has {without_rule[0]}, whose first values have no rule.")
+
+
+@contextmanager
+def crafting(model: nn.Module, batch_norm: BatchNormMode = "eval") -> Iterator[None]:
+    """The network as attacks see it: parameters without gradient, batch norm in the named mode; all restored on exit.
+
+    "eval" uses the running statistics and leaves them bit-identical. "train" uses those of the batch and lets every
+    forward pass update the running ones, as the RLFAT and Madry code does.
+    """
+    modes = {module: module.training for module in model.modules()}
+    wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    try:
+        model.train(batch_norm == "train")
+        for parameter in wanted:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+        for parameter, needed in wanted.items():
+            parameter.requires_grad_(needed)
+
+
+def frozen(model: nn.Module) -> AbstractContextManager[None]:
+    """`crafting` with batch norm in eval mode: nothing of the network changes inside."""
+    return crafting(model, "eval")
+
+
+def parameter_count(model: nn.Module) -> int:
+    """Number of trainable values."""
+    return sum(p.numel() for p in model.parameters())

@@ -1,0 +1,19 @@
+"""Objective: the interface of a training method."""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor
+
+from hardy.models.classifier import Classifier
+from hardy.randomness import Noise
+from hardy.types import Images, Labels
+
+Terms = dict[str, Tensor]  # named scalars; the loop minimises their sum
+
+
+class Objective(ABC):
+    """What a method minimises on a batch. Concrete ones are settings, one method a file."""
+
+    @abstractmethod
+    def __call__(self, model: Classifier, x: Images, y: Labels, noise: Noise) -> Terms:
+        """Named scalar terms whose sum is minimised. The model arrives in training mode and is left in it."""

@@ -1,0 +1,226 @@
+"""train: the one loop."""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hardy.data.split import Split, batches
+from hardy.errors import FailedError, UsageError
+from hardy.evaluation.accuracy import classify, under_attack
+from hardy.models.classifier import Classifier
+from hardy.randomness import Noise
+from hardy.training.precision import prepare, resolve
+from hardy.training.run import Run
+from hardy.training.state import Checkpoint, Folder
+from hardy.training.step import Step
+from hardy.types import Images, Labels
+
+LOG_EVERY = 20  # steps between two rows of metrics.jsonl, within an epoch
+SAVE_EVERY = 300.0  # seconds between two checkpoints, at most
+
+
+@dataclass
+class Watch:
+    """What a caller may look at while a run trains."""
+
+    step: Callable[[int, int], None] = lambda step, total: None  # steps made, steps in all
+    row: Callable[[dict[str, Any]], None] = lambda row: None  # a new row of metrics.jsonl
+    note: Callable[[str], None] = lambda line: None  # a sentence about how the run goes
+
+
+@dataclass
+class _Training:
+    """A run under way: the parts that change with every step."""
+
+    run: Run
+    folder: Folder
+    model: Classifier
+    optimizer: torch.optim.Optimizer
+    total: int  # steps in all
+    per_epoch: int
+    step: int = 0
+    average: dict[str, Tensor] | None = None
+    pending: list[dict[str, Tensor]] = field(default_factory=list)
+    best: dict[str, Any] | None = None
+    saved_at: float = field(default_factory=time.monotonic)
+
+
+def train(
+    run: Run,
+    out: Path | str,
+    *,
+    data_root: Path | None = None,
+    offline: bool = False,
+    device: torch.device | str | None = None,
+    watch: Watch | None = None,
+) -> Path:
+    """Train a network into the folder `out`, going on where an interrupted run of the same settings stopped.
+
+    device: left out, a CUDA device where there is one. Returns the folder.
+
+    Raises: UsageError if `out` holds something else, or data or settings do not fit; FailedError if a loss is not finite or a
+    file cannot be written.
+    """
+    watch, device = watch or Watch(), torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    part, held_out = training_parts(run, data_root, offline=offline)
+    part, held_out = part.to(device), held_out.to(device) if held_out is not None else None
+    total = run.length(len(part))
+    model = run.model.build(len(part.classes), part.shape[0], Noise.of_batch(1, run.seed, purpose="network"))
+    prepare(model, device, run.precision, run.layout, compiled=run.compile)
+    about = {"device": _device_name(device), "precision": resolve(run.precision, device), "origin": part.origin}
+    folder = Folder(Path(out), run, part.shape, len(part.classes), about)
+    training = _Training(run, folder, model, run.optimizer.build(model), total, len(part) // run.batch)
+    training.average = run.average.start(model) if run.average else None
+    _resume(training, watch)
+    step = Step(model, run.objective)
+    for x, y in _stream(run, part, training.step, total, training.per_epoch):
+        _make(training, step, x, y)
+        watch.step(training.step, total)
+        ends_epoch = training.step % training.per_epoch == 0 or training.step == total
+        if ends_epoch or training.step % training.per_epoch % LOG_EVERY == 0:
+            _log_terms(training, watch)
+        if ends_epoch and held_out is not None:
+            _validate(training, held_out, watch)
+        if ends_epoch or time.monotonic() - training.saved_at > SAVE_EVERY:
+            _save(training)
+    return folder.path
+
+
+def training_parts(run: Run, root: Path | None = None, *, offline: bool = False) -> tuple[Split, Split | None]:
+    """(the images a run learns from, those held out or None)."""
+    part, _ = run.data.load(root, offline=offline)
+    wanted = run.validation.images
+    if not wanted:
+        return part, None
+    unused = run.data.unused(root, offline=offline)
+    if unused is not None and len(unused) > wanted:
+        return part, unused.hold_out(wanted, run.seed)[1]
+    return part.hold_out(wanted, run.seed)
+
+
+def _stream(run: Run, part: Split, made: int, total: int, per_epoch: int) -> Iterator[tuple[Images, Labels]]:
+    """Augmented batches from step `made` on; each step's are a function of the seed and the step alone."""
+    order = Noise.of_batch(1, run.seed, purpose="order", device=part.labels.device)
+    step = made
+    for epoch in count(made // per_epoch):
+        for x, y, _ in batches(part, run.batch, order.draw(epoch), start=step % per_epoch):
+            if step == total:
+                return
+            noise = Noise.of_batch(len(x), run.seed, step=step, purpose="augment", device=x.device)
+            yield run.augment(x, noise), y
+            step += 1
+
+
+def _make(training: _Training, step: Step, x: Images, y: Labels) -> None:
+    """One optimiser step."""
+    run, progress = training.run, training.step / training.total
+    for group in training.optimizer.param_groups:
+        group["lr"] = run.optimizer.lr * run.optimizer.schedule(progress)
+    noise = Noise.of_batch(len(x), run.seed, step=training.step, purpose="objective", device=x.device)
+    training.model.train()
+    terms = step(x, y, noise)
+    training.optimizer.zero_grad(set_to_none=True)
+    torch.stack(list(terms.values())).sum().backward()
+    if run.optimizer.clip is not None:
+        nn.utils.clip_grad_norm_(training.model.parameters(), run.optimizer.clip)
+    training.optimizer.step()
+    training.step += 1
+    if run.average is not None and training.average is not None:
+        run.average.update(training.average, training.model, training.step)
+    training.pending.append({name: value.detach() for name, value in terms.items()})
+
+
+def _finite_terms(training: _Training) -> list[dict[str, float]]:
+    """The terms not yet logged, as numbers: where the host waits for the device.
+
+    Raises: FailedError if one is not finite.
+    """
+    rows = [{name: float(value) for name, value in terms.items()} for terms in training.pending]
+    first = training.step - len(rows) + 1
+    for step, row in enumerate(rows, first):
+        if not all(map(math.isfinite, row.values())):
+            terms = ", ".join(f"{name} = {value:g}" for name, value in row.items())
+            kept = training.folder.last_step()
+            where = f"the checkpoint of step {kept} is kept" if kept else "no checkpoint had been made"
+            raise FailedError(
+                f"The loss is not finite at step {step}: {terms}; {where}, in {training.folder.path}. "
+                "A smaller learning rate or gradient clipping (--optimizer.clip 1) usually helps."
+            )
+    return rows
+
+
+def _log_terms(training: _Training, watch: Watch) -> None:
+    rows = _finite_terms(training)
+    if not rows:
+        return
+    mean = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+    row = _row(training, "train", {"terms": mean, "loss": sum(mean.values()), "lr": training.optimizer.param_groups[0]["lr"]})
+    training.pending = []
+    training.folder.log(row)
+    watch.row(row)
+
+
+def _validate(training: _Training, held_out: Split, watch: Watch) -> None:
+    """Measure clean and robust accuracy on the held-out part, and keep the weights if they are the best so far."""
+    run, epoch = training.run, math.ceil(training.step / training.per_epoch)
+    if epoch % run.validation.every and training.step != training.total:
+        return
+    model = _evaluated(training)
+    clean = classify(model, held_out)
+    robust = under_attack(model, held_out, run.validation.attack, clean.correct, seed=run.seed)
+    value = float(robust.correct.double().mean())
+    row = _row(training, "validation", {"clean": float(clean.correct.double().mean()), "robust": value, "n": len(held_out)})
+    training.folder.log(row)
+    watch.row(row)
+    if training.best is None or value > training.best["value"]:
+        training.best = training.folder.save_best(training.step, value, model.state_dict())
+
+
+def _evaluated(training: _Training) -> Classifier:
+    """The network as it would be used: with averaged weights where the run keeps an average."""
+    if training.average is None:
+        return training.model
+    run = training.run
+    model = run.model.build(training.folder.classes, training.folder.shape[0])
+    model.load_state_dict(training.average)
+    device = next(training.model.parameters()).device
+    return prepare(model, device, run.precision, run.layout)
+
+
+def _save(training: _Training) -> None:
+    pending = _finite_terms(training)
+    weights, optimizer = training.model.state_dict(), training.optimizer.state_dict()
+    training.folder.commit(Checkpoint(training.step, weights, optimizer, training.average, pending, training.best))
+    training.saved_at = time.monotonic()
+
+
+def _resume(training: _Training, watch: Watch) -> None:
+    point = training.folder.newest()
+    if point is None:
+        return
+    if point.step > training.total:
+        raise UsageError(f"{training.folder.path} is at step {point.step}, beyond this run's {training.total}.")
+    training.model.load_state_dict(point.weights)
+    training.optimizer.load_state_dict(point.optimizer)
+    device = next(training.model.parameters()).device
+    if training.average is not None and point.average is not None:
+        training.average = {name: value.to(device) for name, value in point.average.items()}
+    training.pending = [{name: torch.tensor(value) for name, value in row.items()} for row in point.pending]
+    training.step, training.best = point.step, point.best
+    finished = "It is complete." if point.step == training.total else f"Going on from step {point.step} of {training.total}."
+    watch.note(f"{training.folder.path} holds this run. {finished}")
+
+
+def _row(training: _Training, kind: str, content: dict[str, Any]) -> dict[str, Any]:
+    return {"kind": kind, "step": training.step, "epoch": round(training.step / training.per_epoch, 4), **content}
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else str(device)

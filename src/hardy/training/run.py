@@ -1,0 +1,64 @@
+"""Run: everything that determines a trained network."""
+
+from hardy.attacks import PGD, Attack
+from hardy.data.augment import Augment
+from hardy.data.dataset import Dataset
+from hardy.describe import require, settings
+from hardy.models.classifier import Architecture
+from hardy.objectives.objective import Objective
+from hardy.training.average import EMA
+from hardy.training.optim import Optimizer
+from hardy.training.precision import Layout, Precision
+
+
+@settings
+class Validation:
+    """Held-out images: robust accuracy on them is logged, and chooses the best weights.
+
+    They come from the training images that the data set's `first` leaves out where it leaves enough, otherwise out of the
+    training part; never from the test set.
+    """
+
+    images: int = 0  # how many are held out, classes in proportion; 0 is none
+    every: int = 1  # epochs between two measurements
+    attack: Attack = PGD(steps=10)
+
+    def __post_init__(self) -> None:
+        require(self.images >= 0, "validation.images", self.images, "at least 0")
+        require(self.every >= 1, "validation.every", self.every, "at least 1 epoch")
+
+
+@settings
+class Run:
+    """A training run. Two runs with equal settings train the same network."""
+
+    name: str
+    data: Dataset
+    model: Architecture
+    objective: Objective
+    optimizer: Optimizer
+    epochs: int | None = None  # length; exactly one of epochs and steps
+    steps: int | None = None
+    batch: int = 128
+    augment: Augment = Augment()
+    average: EMA | None = None
+    validation: Validation = Validation()
+    precision: Precision = "auto"
+    layout: Layout = "auto"
+    compile: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        require((self.epochs is None) != (self.steps is None), "length", (self.epochs, self.steps), "given as epochs or as steps, one of them")
+        length = self.steps if self.epochs is None else self.epochs
+        require(length is not None and length >= 1, "length", length, "at least 1")
+        require(self.batch >= 1, "batch", self.batch, "at least 1")
+        require(0 <= self.seed < 2**32, "seed", self.seed, "in [0, 2**32)")
+
+    def length(self, images: int) -> int:
+        """Optimiser steps in all, for so many training images. Raises: UsageError if they do not fill a batch."""
+        require(self.batch <= images, "batch", self.batch, f"at most the number of training images, {images}")
+        if self.steps is not None:
+            return self.steps
+        assert self.epochs is not None
+        return self.epochs * (images // self.batch)

@@ -1,0 +1,208 @@
+"""A run's folder: settings, rows, and checkpoints that are whole or not there.
+
+run.json            all settings, versions, commit, device
+metrics.jsonl       a row for each log point and each validation
+results.jsonl       what `hardy evaluate` measured
+last.safetensors    the newest weights (their average where the run keeps one); best.safetensors where a part is held out
+checkpoints/        step-N.safetensors and step-N.state.pt, the two newest pairs; the state names its weights' digest
+"""
+
+import contextlib
+import json
+import pickle
+import platform
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hardy.describe import describe, fingerprint, leaves, rebuild
+from hardy.errors import FailedError, UsageError
+from hardy.files import PARTIAL, digest, write_text, write_whole
+from hardy.models.checkpoints import read_weights, save_weights
+from hardy.training.run import Run
+
+_KEPT = 2  # checkpoints: the newest, and one to fall back on if it is damaged
+
+
+@dataclass
+class Checkpoint:
+    """Everything a run needs to go on after `step`.
+
+    weights: the network's state. average: the EMA's. pending: terms of steps not yet in a row of metrics.jsonl. best:
+    value, step and file of the best weights on the held-out part.
+    """
+
+    step: int
+    weights: dict[str, Tensor]
+    optimizer: dict[str, Any]
+    average: dict[str, Tensor] | None = None
+    pending: list[dict[str, float]] = field(default_factory=list)
+    best: dict[str, Any] | None = None
+
+
+class Folder:
+    """A run's folder on disk. Opening one that holds a run with other settings is refused."""
+
+    def __init__(self, path: Path, run: Run, shape: tuple[int, int, int], classes: int, about: Mapping[str, Any]) -> None:
+        self.path, self.run, self.shape, self.classes = path, run, shape, classes
+        self.checkpoints, self.metrics = path / "checkpoints", path / "metrics.jsonl"
+        settings = path / "run.json"
+        if settings.exists():
+            refuse_other_settings(path, read_run(path), run)
+        elif path.is_dir() and any(path.iterdir()):
+            raise UsageError(f"{path} holds files but no run.json; name a new or empty folder, so that nothing is overwritten.")
+        else:
+            write_text(settings, json.dumps(self._description(about), indent=1) + "\n")
+        for leftover in (*path.glob(f".*{PARTIAL}"), *self.checkpoints.glob(f".*{PARTIAL}")):
+            leftover.unlink(missing_ok=True)
+
+    def _description(self, about: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "run": describe(self.run),
+            "id": fingerprint(self.run),
+            "classes": self.classes,
+            "shape": list(self.shape),
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+            "hardy": version("hardy"),
+            "commit": _commit(),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "machine": platform.machine(),
+            "threads": torch.get_num_threads(),
+            **about,
+        }
+
+    def log(self, row: Mapping[str, Any]) -> None:
+        """Append a row to metrics.jsonl."""
+        try:
+            with self.metrics.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise FailedError(f"{self.metrics} could not be written: {error.strerror or error}.") from error
+
+    def save_best(self, step: int, value: float, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+        """Keep the best weights so far; they count once a checkpoint names them."""
+        file = self.checkpoints / f"best-{step:08d}.safetensors"
+        self._save(file, weights, step)
+        return {"value": value, "step": step, "file": file.name, "digest": digest(file)}
+
+    def commit(self, point: Checkpoint) -> None:
+        """Save a checkpoint: first the weights, then the state that names them, then what users load."""
+        weights = self.checkpoints / f"step-{point.step:08d}.safetensors"
+        self._save(weights, point.weights, point.step)
+        state = {"step": point.step, "digest": digest(weights), "optimizer": point.optimizer, "average": point.average,
+                 "pending": point.pending, "best": point.best}  # fmt: skip
+        write_whole(self._state(point.step), lambda partial: torch.save(state, partial))
+        self._publish(point)
+        self._clear(point)
+
+    def newest(self) -> Checkpoint | None:
+        """The newest checkpoint that is whole; rows of metrics.jsonl after it, and a torn last one, are dropped."""
+        point = next(filter(None, map(self._read, sorted(self._steps(), reverse=True))), None)
+        if self.metrics.exists():
+            write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in read_metrics(self.path) if point and row["step"] <= point.step))
+        if point is not None:
+            self._publish(point)
+        return point
+
+    def last_step(self) -> int | None:
+        """The step of the newest whole checkpoint."""
+        return next((step for step in sorted(self._steps(), reverse=True) if self._read(step)), None)
+
+    def _save(self, path: Path, weights: Mapping[str, Tensor], step: int) -> None:
+        about = {"run": self.run.name, "id": fingerprint(self.run), "step": step, "data": describe(self.run.data), "shape": list(self.shape)}
+        save_weights(path, weights, self.run.model, self.classes, self.shape[0], about)
+
+    def _publish(self, point: Checkpoint) -> None:
+        self._save(self.path / "last.safetensors", point.average or point.weights, point.step)
+        if point.best is not None:
+            kept = self.checkpoints / point.best["file"]
+            write_whole(self.path / "best.safetensors", lambda partial: partial.write_bytes(kept.read_bytes()) and None)
+
+    def _clear(self, point: Checkpoint) -> None:
+        """Remove this run's checkpoints that are no longer needed."""
+        steps = sorted(self._steps(), reverse=True)
+        kept = set(steps[:_KEPT])
+        for step in steps[_KEPT:]:
+            self._state(step).unlink(missing_ok=True)
+        for file in self.checkpoints.glob("step-*.safetensors"):
+            if int(file.stem.removeprefix("step-")) not in kept:
+                file.unlink(missing_ok=True)
+        named = {best["file"] for best in (point.best, *(p.best for p in map(self._read, kept - {point.step}) if p)) if best}
+        for file in self.checkpoints.glob("best-*.safetensors"):
+            if file.name not in named:
+                file.unlink(missing_ok=True)
+
+    def _state(self, step: int) -> Path:
+        return self.checkpoints / f"step-{step:08d}.state.pt"
+
+    def _steps(self) -> list[int]:
+        names = (file.name.removesuffix(".state.pt").removeprefix("step-") for file in self.checkpoints.glob("step-*.state.pt"))
+        return [int(name) for name in names if name.isdecimal()]
+
+    def _read(self, step: int) -> Checkpoint | None:
+        """The checkpoint of that step, or None if it or what it names is missing or damaged."""
+        weights = self.checkpoints / f"step-{step:08d}.safetensors"
+        with contextlib.suppress(OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError, UsageError):
+            state = torch.load(self._state(step), weights_only=True)
+            best = state["best"]
+            if digest(weights) != state["digest"]:
+                return None
+            if best is not None and digest(self.checkpoints / best["file"]) != best["digest"]:
+                return None
+            tensors, _ = read_weights(weights)
+            return Checkpoint(step, tensors, state["optimizer"], state["average"], state["pending"], best)
+        return None
+
+
+def read_run(path: Path) -> Run:
+    """The settings of the run in a folder. Raises: UsageError if there is none or it cannot be read."""
+    try:
+        data = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        described = data["run"]
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} has no run.json; it is not the folder of a run.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path / 'run.json'} is damaged ({error}).") from error
+    return rebuild(described, Run)
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The whole rows of a run's metrics.jsonl, in order; a torn one is passed over."""
+    rows = []
+    for line in (path / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and isinstance(row.get("step"), int):
+                rows.append(row)
+    return rows
+
+
+def refuse_other_settings(path: Path, there: Run, given: Run) -> None:
+    """Raises UsageError naming the settings in which two runs differ, if they do."""
+    if there == given:
+        return
+    old, new = leaves(there), leaves(given)
+    differing = [f"{name} ({old.get(name)!r} there, {new.get(name)!r} given)" for name in sorted(old | new) if old.get(name) != new.get(name)]
+    shown = "; ".join(differing[:6]) + (f"; and {len(differing) - 6} more" if len(differing) > 6 else "")
+    raise UsageError(
+        f"{path} holds a run with other settings: {shown or 'other classes of settings'}. "
+        "Give the same settings to go on with it, or another --out."
+    )
+
+
+def _commit() -> str | None:
+    """The commit of this library's source, where it is a git checkout."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        asked = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+        )
+        return asked.stdout.strip()
+    return None

@@ -1,0 +1,400 @@
+"""Reading CIFAR files: what is accepted, and what is refused and how it is said."""
+
+import os
+import pickle
+import socket
+import struct
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from hardy.data import cifar, download
+from hardy.data.cifar import CIFAR10, CIFAR100, _read_batch, _unpickle
+from hardy.describe import describe, rebuild
+from hardy.errors import UsageError
+
+PER_FILE = 12
+
+
+def pixels(n: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (n, 3072), dtype=np.uint8)
+
+
+def save(path: Path, content: object) -> Path:
+    path.write_bytes(pickle.dumps(content, protocol=2))
+    return path
+
+
+def batch(n: int = PER_FILE, seed: int = 0, entry: bytes = b"labels", classes: int = 10) -> dict[bytes, object]:
+    labels = [(seed + i) % classes for i in range(n)]
+    return {b"batch_label": b"made up", entry: labels, b"data": pixels(n, seed), b"filenames": [b"a.png"] * n}
+
+
+def write_cifar10(root: Path) -> Path:
+    folder = root / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    for i in range(1, 6):
+        save(folder / f"data_batch_{i}", batch(seed=i))
+    save(folder / "test_batch", batch(seed=6))
+    save(folder / "batches.meta", {b"label_names": [b"name %d" % i for i in range(10)], b"num_vis": 3072})
+    return folder
+
+
+def write_cifar100(root: Path) -> Path:
+    folder = root / "cifar-100-python"
+    folder.mkdir(parents=True)
+    for name, n, seed in (("train", 5 * PER_FILE, 1), ("test", PER_FILE, 2)):
+        content = batch(n, seed, b"fine_labels", 100)
+        save(folder / name, content | {b"coarse_labels": [i % 20 for i in range(n)]})
+    names = {b"fine_label_names": [b"fine %d" % i for i in range(100)], b"coarse_label_names": [b"coarse"] * 20}
+    save(folder / "meta", names)
+    return folder
+
+
+def python2_batch(n: int) -> tuple[bytes, np.ndarray, list[int]]:
+    """A batch file byte by byte as Python 2 and its numpy wrote it: byte strings, old modules, 0 and 1 as flags."""
+
+    def string(value: bytes) -> bytes:
+        short = b"U" + struct.pack("<B", len(value)) if len(value) < 256 else b"T" + struct.pack("<i", len(value))
+        return short + value
+
+    def integer(value: int) -> bytes:
+        return b"K" + struct.pack("<B", value)
+
+    data, labels = pixels(n, 3), [i % 10 for i in range(n)]
+    reconstruct = b"cnumpy.core.multiarray\n_reconstruct\n"
+    empty = reconstruct + b"(cnumpy\nndarray\n" + integer(0) + b"\x85" + string(b"b") + b"tR"
+    kind = b"(" + string(b"u1") + integer(0) + integer(1) + b"tR"
+    state = b"(" + integer(3) + string(b"|") + b"NNN" + b"J\xff\xff\xff\xff" * 2 + integer(0) + b"tb"
+    dtype = b"cnumpy\ndtype\n" + kind + state
+    shape = integer(n) + b"M" + struct.pack("<H", 3072) + b"\x86"
+    array = empty + b"(" + integer(1) + shape + dtype + b"\x89" + string(data.tobytes()) + b"tb"
+    listed = b"](" + b"".join(integer(label) for label in labels) + b"e"
+    name = string(b"data") + array + string(b"labels") + listed + string(b"batch_label") + string(b"caf\xe9")
+    return b"\x80\x02}(" + name + b"u.", data, labels
+
+
+@pytest.fixture(autouse=True)
+def small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files of a dozen images, a cache of its own, no data folder and no network."""
+    monkeypatch.setattr(CIFAR10, "_layout", replace(CIFAR10._layout, train_count=PER_FILE, test_count=PER_FILE))
+    monkeypatch.setattr(CIFAR100, "_layout", replace(CIFAR100._layout, train_count=5 * PER_FILE, test_count=PER_FILE))
+    monkeypatch.setattr(download, "cache", lambda: tmp_path / "cache")
+    monkeypatch.delenv("HARDY_DATA", raising=False)
+
+    def refused(*_: object, **__: object) -> None:
+        raise AssertionError("a socket was opened")
+
+    monkeypatch.setattr(socket, "socket", refused)
+
+
+# what is read
+
+
+def test_cifar10_is_read_in_the_files_order(tmp_path: Path):
+    folder = write_cifar10(tmp_path)
+    train, test = CIFAR10().load(tmp_path)
+    assert (len(train), len(test)) == (5 * PER_FILE, PER_FILE)
+    for i in range(5):
+        part = slice(i * PER_FILE, (i + 1) * PER_FILE)
+        assert np.array_equal(train.images[part].reshape(PER_FILE, 3072).numpy(), pixels(PER_FILE, i + 1))
+        assert train.labels[part].tolist() == batch(seed=i + 1)[b"labels"]
+    assert np.array_equal(test.images.reshape(PER_FILE, 3072).numpy(), pixels(PER_FILE, 6))
+    assert train.indices.tolist() == list(range(5 * PER_FILE))
+    assert train.classes[3] == "name 3"
+    assert train.shape == test.shape == CIFAR10().shape == (3, 32, 32)
+    assert CIFAR10().classes == len(train.classes) == 10
+    assert train.origin == f"CIFAR-10 train, 60 images from {folder}; read as found on disk, checksum not compared"
+    assert test.origin == f"CIFAR-10 test, 12 images from {folder}; read as found on disk, checksum not compared"
+
+
+def test_cifar100_is_read_with_its_fine_labels(tmp_path: Path):
+    write_cifar100(tmp_path)
+    train, test = CIFAR100().load(tmp_path, offline=True)
+    assert (len(train), len(test)) == (60, 12)
+    assert train.labels.tolist() == batch(60, 1, b"fine_labels", 100)[b"fine_labels"]
+    assert train.classes[99] == "fine 99"
+    assert CIFAR100().classes == len(train.classes) == 100
+    assert test.origin.startswith("CIFAR-100 test, 12 images from ")
+
+
+def test_an_archive_of_the_files_is_read_too(tmp_path: Path):
+    import tarfile
+
+    write_cifar10(tmp_path / "made")
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    with tarfile.open(mine / "cifar-10-python.tar.gz", "w:gz", compresslevel=1) as tar:
+        tar.add(tmp_path / "made" / "cifar-10-batches-py", "cifar-10-batches-py")
+    train, _ = CIFAR10().load(mine, offline=True)
+    direct, _ = CIFAR10().load(tmp_path / "made", offline=True)
+    assert torch.equal(train.images, direct.images)
+    expected = f"60 images from {mine}/cifar-10-python.tar.gz; archive found on disk, its checksum is not the release's"
+    assert expected in train.origin
+
+
+@pytest.mark.parametrize(("data", "write"), [(CIFAR10, write_cifar10), (CIFAR100, write_cifar100)])
+def test_first_and_unused_part_the_training_images(tmp_path: Path, data, write):
+    write(tmp_path)
+    whole, test = data().load(tmp_path)
+    first, same_test = data(first=25).load(tmp_path)
+    rest = data(first=25).unused(tmp_path)
+    assert (len(first), len(rest)) == (25, 35)
+    assert torch.equal(torch.cat([first.images, rest.images]), whole.images)
+    assert torch.equal(torch.cat([first.labels, rest.labels]), whole.labels)
+    assert torch.equal(torch.cat([first.indices, rest.indices]), whole.indices)
+    assert torch.equal(same_test.images, test.images)
+    assert "train, the first 25 of 60 images from" in first.origin
+    assert "train, the last 35 of 60 images from" in rest.origin
+
+
+def test_nothing_is_unused_where_all_images_are_taken(tmp_path: Path):
+    write_cifar10(tmp_path)
+    assert CIFAR10().unused(tmp_path) is None
+    assert CIFAR10(first=60).unused(tmp_path) is None
+    assert CIFAR10(first=60).load(tmp_path)[0].origin == CIFAR10().load(tmp_path)[0].origin
+
+
+@pytest.mark.parametrize("first", [0, -5, 61])
+def test_first_out_of_range_is_refused(first: int):
+    with pytest.raises(UsageError, match=f"first is {first}; it must be an integer in 1..60 or None"):
+        CIFAR10(first=first)
+
+
+def test_the_settings_are_rebuilt_from_their_description():
+    assert describe(CIFAR10(first=7)) == {"type": "CIFAR10", "first": 7}
+    assert rebuild(describe(CIFAR100()), CIFAR100) == CIFAR100()
+
+
+def test_files_are_read_once_and_anew_when_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = write_cifar10(tmp_path)
+    CIFAR10().load(tmp_path)
+    read = []
+    original = cifar._unpickle
+    monkeypatch.setattr(cifar, "_unpickle", lambda path: read.append(path.name) or original(path))
+    CIFAR10(first=3).load(tmp_path)
+    assert read == []
+    save(folder / "test_batch", batch(seed=9))
+    os.utime(folder / "test_batch", ns=(1, 1))
+    assert np.array_equal(CIFAR10().load(tmp_path)[1].images.reshape(-1, 3072).numpy(), pixels(PER_FILE, 9))
+    assert "test_batch" in read
+
+
+def test_a_pickle_of_python_2_is_read(tmp_path: Path):
+    content, data, labels = python2_batch(20)
+    path = tmp_path / "data_batch_1"
+    path.write_bytes(content)
+    images, found = _read_batch(path, b"labels", 10)
+    assert np.array_equal(images, data)
+    assert found == labels
+    assert _unpickle(path)[b"batch_label"] == b"caf\xe9"
+
+
+@pytest.mark.parametrize("module", ["numpy.core.multiarray", "numpy._core.multiarray"])
+def test_both_spellings_of_numpys_module_are_read(tmp_path: Path, module: str):
+    content = pickle.dumps(batch(), protocol=2)
+    written = b"c" + np.empty(0).__reduce__()[0].__module__.encode() + b"\n"
+    assert written in content
+    path = tmp_path / "b"
+    path.write_bytes(content.replace(written, f"c{module}\n".encode()))
+    assert np.array_equal(_read_batch(path, b"labels", 10)[0], pixels(PER_FILE, 0))
+
+
+def test_labels_may_be_an_array_and_keys_text(tmp_path: Path):
+    content = {"data": pixels(3, 0), "labels": np.array([0, 9, 4])}
+    images, labels = _read_batch(save(tmp_path / "b", content), b"labels", 10)
+    assert images.shape == (3, 3072)
+    assert labels == [0, 9, 4]
+
+
+# what is refused
+
+
+def test_missing_files_are_named_with_the_places(tmp_path: Path):
+    with pytest.raises(UsageError) as caught:
+        CIFAR10().load(tmp_path, offline=True)
+    for part in ("data_batch_5", "batches.meta", "cifar-10-python.tar.gz", str(tmp_path), str(tmp_path / "cache")):
+        assert part in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({b"data": pixels(12, 0)[:, :3071].copy()}, "The images in .* are uint8 \\(12, 3071\\)"),
+        ({b"data": pixels(12, 0).reshape(12, 3, 1024)}, "are uint8 \\(12, 3, 1024\\)"),
+        ({b"data": pixels(12, 0).astype(np.int64)}, "are int64 \\(12, 3072\\)"),
+        ({b"data": [1, 2, 3]}, "The images in .* are list"),
+        ({b"labels": [0] * 11}, "holds 11 labels for 12 images"),
+        ({b"labels": [0] * 11 + [10]}, "The labels in .* lie in 0..10; they must lie in 0..9"),
+        ({b"labels": [0] * 11 + [-1]}, "lie in -1..0"),
+        ({b"labels": [0.5] * 12}, "The labels in .* must be a list of integers"),
+        ({b"labels": "000000000000"}, "must be a list of integers"),
+        ({b"labels": np.zeros((12, 1), np.int64)}, "must be a list of integers"),
+    ],
+)
+def test_a_batch_of_wrong_shape_kind_or_range_is_named(tmp_path: Path, change: dict[bytes, object], said: str):
+    path = save(tmp_path / "data_batch_3", batch() | change)
+    with pytest.raises(UsageError, match=said) as caught:
+        _read_batch(path, b"labels", 10)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("entry", [b"data", b"labels"])
+def test_a_batch_without_images_or_labels_is_named(tmp_path: Path, entry: bytes):
+    content = batch()
+    del content[entry]
+    path = save(tmp_path / "b", content)
+    with pytest.raises(UsageError, match=f"{path} has no entry '{entry.decode()}'"):
+        _read_batch(path, b"labels", 10)
+
+
+def test_a_file_with_too_few_images_is_named(tmp_path: Path):
+    folder = write_cifar10(tmp_path)
+    save(folder / "data_batch_4", batch(n=11))
+    with pytest.raises(UsageError, match=f"{folder / 'data_batch_4'} holds 11 images; the release's file holds 12"):
+        CIFAR10().load(tmp_path)
+
+
+@pytest.mark.parametrize("names", [[b"a"] * 9, [1] * 10, b"abcdefghij"])
+def test_a_meta_file_without_ten_names_is_named(tmp_path: Path, names: object):
+    folder = write_cifar10(tmp_path)
+    save(folder / "batches.meta", {b"label_names": names})
+    with pytest.raises(UsageError, match=r"The label_names in .*batches\.meta must be a list of 10 names"):
+        CIFAR10().load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        (b"  \n<!doctype html>", "is a web page, not a CIFAR pickle"),
+        (b"", "is truncated, damaged or not a CIFAR pickle"),
+        (b"nothing of the kind", "is truncated, damaged or not a CIFAR pickle"),
+        (pickle.dumps([1, 2], protocol=2), "holds a list; a CIFAR file holds a dictionary"),
+    ],
+)
+def test_a_file_that_is_no_batch_is_named(tmp_path: Path, data: bytes, said: str):
+    path = tmp_path / "test_batch"
+    path.write_bytes(data)
+    with pytest.raises(UsageError, match=f"{path} {said}"):
+        _read_batch(path, b"labels", 10)
+
+
+@pytest.mark.parametrize("share", [0.001, 0.3, 0.9, 0.999])
+def test_a_truncated_pickle_is_named(tmp_path: Path, share: float):
+    whole = pickle.dumps(batch(), protocol=2)
+    path = tmp_path / "data_batch_2"
+    path.write_bytes(whole[: int(len(whole) * share)])
+    with pytest.raises(UsageError, match=f"{path} is truncated, damaged or not a CIFAR pickle"):
+        _read_batch(path, b"labels", 10)
+
+
+def test_a_damaged_byte_never_gives_another_kind_of_error(tmp_path: Path):
+    whole = python2_batch(2)[0]
+    path = tmp_path / "b"
+    refused = []
+    for place in range(150):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x55]) + whole[place + 1 :])
+        try:
+            _read_batch(path, b"labels", 10)
+        except UsageError as error:
+            refused.append(str(error))
+    assert len(refused) > 100
+    assert all(str(path) in message for message in refused)
+
+
+class Calls:
+    """Pickles to a call of `function`, as an attacker's file would."""
+
+    def __init__(self, function: object, *arguments: object) -> None:
+        self.call = (function, arguments)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return self.call
+
+
+@pytest.mark.parametrize("protocol", range(6))
+def test_a_pickle_that_runs_a_command_is_refused_and_the_command_is_not_run(tmp_path: Path, protocol: int):
+    trace = tmp_path / "trace"
+    attacks = [
+        Calls(os.system, f"touch {trace}"),
+        Calls(eval, f"open({str(trace)!r}, 'w')"),
+        Calls(exec, f"open({str(trace)!r}, 'w')"),
+        Calls(os.mkdir, str(trace)),
+        Calls(open, str(trace), "w"),
+    ]
+    for attack in attacks:
+        path = tmp_path / "batch"
+        path.write_bytes(pickle.dumps({b"data": attack, b"labels": []}, protocol=protocol))
+        with pytest.raises(UsageError, match=r"it asks for .*, which no CIFAR file needs"):
+            _read_batch(path, b"labels", 10)
+        assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "os system",
+        "posix system",
+        "__builtin__ eval",
+        "builtins getattr",
+        "copyreg _reconstructor",
+        "numpy load",
+        "numpy.core.multiarray scalar",
+        "numpy._core.multiarray fromstring",
+        "numpy dtype.newbyteorder",
+        "_codecs lookup",
+        "codecs encode",
+        "functools partial",
+    ],
+)
+def test_only_what_the_files_need_is_admitted(tmp_path: Path, name: str):
+    path = tmp_path / "b"
+    path.write_bytes(b"\x80\x02c" + name.replace(" ", "\n").encode() + b"\n.")
+    with pytest.raises(UsageError, match=f"it asks for {name.replace(' ', '.')}, which no CIFAR file needs"):
+        _unpickle(path)
+
+
+def test_arrays_of_objects_and_other_text_encodings_are_refused(tmp_path: Path):
+    path = save(tmp_path / "b", {b"data": np.array([{}, None]), b"labels": []})
+    with pytest.raises(UsageError, match="it holds an array of kind 'O8'"):
+        _unpickle(path)
+    path.write_bytes(b"\x80\x02c_codecs\nencode\n(X\x01\x00\x00\x00aX\x04\x00\x00\x00zliptR.")
+    with pytest.raises(UsageError, match="it asks for the text encoding 'zlip'"):
+        _unpickle(path)
+
+
+# the real files
+
+
+def real(folder: str) -> Path:
+    root = os.environ.get("HARDY_DATA", "")
+    if not root:
+        pytest.skip("$HARDY_DATA is not set")
+    if not (Path(root) / folder).is_dir():
+        pytest.skip(f"$HARDY_DATA has no folder {folder}")
+    return Path(root)
+
+
+REAL = {CIFAR10: ("cifar-10-batches-py", cifar._CIFAR10), CIFAR100: ("cifar-100-python", cifar._CIFAR100)}
+ROOTS = {"HARDY_DATA": os.environ.get("HARDY_DATA", "")}
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("data", [CIFAR10, CIFAR100])
+def test_the_real_files_are_whole_and_balanced(data, monkeypatch: pytest.MonkeyPatch):
+    folder, layout = REAL[data]
+    monkeypatch.setenv("HARDY_DATA", ROOTS["HARDY_DATA"])
+    root = real(folder)
+    monkeypatch.setattr(data, "_layout", layout)
+    train, test = data(first=5000).load(offline=True)
+    rest = data(first=5000).unused(offline=True)
+    assert (len(train), len(rest), len(test)) == (5000, 45_000, 10_000)
+    every = torch.cat([train.labels, rest.labels]).bincount()
+    assert every.tolist() == [50_000 // layout.classes] * layout.classes
+    assert test.labels.bincount().tolist() == [10_000 // layout.classes] * layout.classes
+    assert str(root) in train.origin
+    assert train.classes[0] == {10: "airplane", 100: "apple"}[layout.classes]
+    assert 0.4 < float(test.x().mean()) < 0.55
