@@ -1,1 +1,30 @@
 """Adversarial training that generalises, and robustness numbers one can trust."""
+
+from hardy import attacks, data, evaluation, models, objectives, recipes
+from hardy.errors import FailedError, HardyError, UsageError
+from hardy.evaluation.accuracy import evaluate
+from hardy.models.checkpoints import load
+from hardy.randomness import Noise
+from hardy.recipes import recipe
+from hardy.results import Measurement
+from hardy.training.loop import train
+from hardy.training.run import Run
+
+__all__ = [
+    "FailedError",
+    "HardyError",
+    "Measurement",
+    "Noise",
+    "Run",
+    "UsageError",
+    "attacks",
+    "data",
+    "evaluate",
+    "evaluation",
+    "load",
+    "models",
+    "objectives",
+    "recipe",
+    "recipes",
+    "train",
+]

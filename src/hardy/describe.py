@@ -1,5 +1,6 @@
 """Settings to JSON and back, by an allow-list of the library's own classes."""
 
+import builtins
 import dataclasses
 import hashlib
 import json
@@ -86,21 +87,21 @@ def _rebuild(data: Json, place: str) -> Any:
 
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a value read from JSON may stand in a field of this type."""
-    origin = typing.get_origin(hint)
-    if origin is typing.Annotated:
-        return _fits(value, typing.get_args(hint)[0])
-    if origin in (types.UnionType, typing.Union):
-        return any(_fits(value, option) for option in typing.get_args(hint))
-    if origin is typing.Literal:
-        return value in typing.get_args(hint)
-    if origin is tuple:
-        inner = [a for a in typing.get_args(hint) if a is not Ellipsis]
-        return isinstance(value, tuple) and all(any(_fits(v, a) for a in inner) for v in value)
-    if hint is float:
-        return isinstance(value, float | int) and not isinstance(value, bool)
-    if hint is int:
-        return isinstance(value, int) and not isinstance(value, bool)
-    return isinstance(value, hint or type(None))
+    options = typing.get_args(hint)
+    match typing.get_origin(hint):
+        case typing.Annotated:
+            return _fits(value, options[0])
+        case types.UnionType | typing.Union:
+            return any(_fits(value, option) for option in options)
+        case typing.Literal:
+            return value in options
+        case builtins.tuple:
+            inner = [option for option in options if option is not Ellipsis]
+            return isinstance(value, tuple) and all(any(_fits(v, option) for option in inner) for v in value)
+        case _:
+            # JSON has no way to tell 1 from 1.0, and for Python True is an integer
+            kinds = (int, float) if hint is float else hint or type(None)
+            return isinstance(value, kinds) and (hint is bool or not isinstance(value, bool))
 
 
 def fingerprint(value: Any) -> str:
@@ -122,3 +123,8 @@ def require(condition: bool, setting: str, given: object, allowed: str) -> None:
     """Raises UsageError naming the setting, what was given and what is allowed, unless the condition holds."""
     if not condition:
         raise UsageError(f"{setting} is {given!r}; it must be {allowed}.")
+
+
+def named_settings() -> list[type]:
+    """Every settings class there is, by name: what may be rebuilt from JSON or named on the command line."""
+    return [_ALLOWED[name] for name in sorted(_ALLOWED)]

@@ -36,9 +36,18 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
                 partial.unlink(missing_ok=True)
 
 
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """`write_whole` for bytes."""
+
+    def write(partial: Path) -> None:
+        partial.write_bytes(content)
+
+    write_whole(path, write)
+
+
 def write_text(path: Path, text: str) -> None:
     """`write_whole` for text."""
-    write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8") and None)
+    write_bytes(path, text.encode())
 
 
 def digest(path: Path) -> str:

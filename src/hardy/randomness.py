@@ -15,7 +15,9 @@ _CHUNK = 1 << 15  # counters worked on at once: the intermediate tensors stay in
 _SHARED = 0xFFFFFFFF  # the row that belongs to no image
 
 
-def philox(counter: tuple[Tensor, ...], key: tuple[int | Tensor, int | Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def philox(
+    counter: tuple[Tensor, ...], key: tuple[int | Tensor, int | Tensor]
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Philox-4x32-10: four 32-bit words (as int64 tensors) from a counter of four words and a key of two.
 
     Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011.
@@ -52,14 +54,18 @@ class Noise:
         self.seed, self.rows, self.step, self.purpose, self.draws = seed, rows, step, purpose, draws
 
     @classmethod
-    def of_batch(cls, n: int, seed: int = 0, *, step: int = 0, purpose: str = "", device: torch.device | str = "cpu") -> "Noise":
+    def of_batch(
+        cls, n: int, seed: int = 0, *, step: int = 0, purpose: str = "", device: torch.device | str = "cpu"
+    ) -> "Noise":
         """Noise for n rows numbered from 0."""
         return cls(seed, torch.arange(n, device=device), step=step, purpose=purpose)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def _with(self, *, rows: Tensor | None = None, purpose: str | None = None, draws: Tensor | int | None = None) -> "Noise":
+    def _with(
+        self, *, rows: Tensor | None = None, purpose: str | None = None, draws: Tensor | int | None = None
+    ) -> "Noise":
         return Noise(
             self.seed,
             self.rows if rows is None else rows,
@@ -109,7 +115,10 @@ class Noise:
             some = slice(first, first + at_once)
             n = len(rows[some])
             counter = torch.broadcast_tensors(
-                position.view(1, -1), draws[some].view(-1, 1), rows[some].view(-1, 1), torch.full((1, 1), purpose, device=device)
+                position.view(1, -1),
+                draws[some].view(-1, 1),
+                rows[some].view(-1, 1),
+                torch.full((1, 1), purpose, device=device),
             )
             words = philox(counter, (self.seed, self.step))
             parts.append(torch.stack(words, 2).view(n, 4 * blocks)[:, :count])

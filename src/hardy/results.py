@@ -5,7 +5,9 @@ import json
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +36,9 @@ class Measurement:
     seconds: float
     forwards: int
     backwards: int
-    hardy: str
-    torch: str
     device: str
+    hardy: str = field(default_factory=partial(version, "hardy"))
+    torch: str = field(default_factory=partial(version, "torch"))
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:

@@ -98,11 +98,15 @@ class Attack(ABC):
 
         target: what the criterion compares f's output with; labels (N,) for most. noise: left out, a fixed seed.
 
-        Raises: UsageError unless x is a floating-point (N, C, H, W) tensor in [0, 1] and target has N rows.
+        Raises: UsageError unless x is a floating-point (N, C, H, W) tensor in [0, 1] and target and noise have N rows.
         """
         check_images(x)
         if isinstance(target, Tensor) and (target.ndim == 0 or len(target) != len(x)):
-            raise UsageError(f"There are {len(x)} images and targets of shape {tuple(target.shape)}; one each is needed.")
+            raise UsageError(
+                f"There are {len(x)} images and targets of shape {tuple(target.shape)}; one each is needed."
+            )
+        if noise is not None and len(noise) != len(x):
+            raise UsageError(f"There are {len(x)} images and {len(noise)} rows of noise; one each is needed.")
         if not len(x):
             return x.detach().clone()
         return self.perturb(f, x.detach(), target, Noise.of_batch(len(x), device=x.device) if noise is None else noise)
@@ -113,7 +117,7 @@ def check_images(x: Tensor) -> None:
     if x.ndim != 4 or not x.is_floating_point():
         raise UsageError(f"Images are {x.dtype} {tuple(x.shape)}; they must be floating-point (N, C, H, W).")
     if x.numel():
-        low, high = (float(v) for v in x.aminmax())
+        low, high = (float(v) for v in x.detach().aminmax())
         if not (low >= -_RANGE_TOLERANCE and high <= 1 + _RANGE_TOLERANCE):
             raise UsageError(
                 f"Pixels lie in [{low:.4g}, {high:.4g}]; they must lie in [0, 1]. Divide bytes by 255, and leave "

@@ -10,9 +10,11 @@ from hardy.describe import require, settings
 from hardy.randomness import Noise
 from hardy.types import Images, PerSample
 
-# Half the distance between neighbouring float32 numbers below 1: what adding a perturbation to a pixel may round by.
-# Balls are projected onto smaller by that much, so that the images handed back lie within eps to the last bit.
-_ROUNDING = 2.0**-25
+# The distance between neighbouring float32 numbers below 1: half of it is what adding a perturbation to a pixel may
+# round by, the other half what the radius itself may. Balls are projected onto smaller by that much, so that the images
+# handed back lie within eps to the last bit.
+_ROUNDING = 2.0**-24
+_NORM_ROUNDING = 2.0**-20  # relative: a norm summed in float32, and the scaling by it
 
 
 class Ball(ABC):
@@ -30,7 +32,7 @@ class Ball(ABC):
 
     @abstractmethod
     def ascend(self, grad: Tensor) -> Tensor:
-        """argmax <grad, d> over the unit ball; 0 where the gradient is 0."""
+        """Argmax <grad, d> over the unit ball; 0 where the gradient is 0."""
 
     @abstractmethod
     def distance(self, x_adv: Images, x: Images) -> PerSample:
@@ -75,7 +77,8 @@ class L2(Ball):
 
     def project(self, x_adv: Images, x: Images) -> Images:
         offset = x_adv - x
-        radius = max(self.eps - _ROUNDING * math.sqrt(offset[0].numel() if len(offset) else 1), 0.0)
+        slack = _ROUNDING * math.sqrt(offset[0].numel() if len(offset) else 1) + _NORM_ROUNDING * self.eps
+        radius = max(self.eps - slack, 0.0)
         norm = _norm(offset)
         return (x + offset * (radius / norm.clamp_min(max(radius, 1e-12))).clamp_max(1)).clamp_(0, 1)
 
@@ -85,7 +88,8 @@ class L2(Ball):
         return self.project(x + self.eps * length * self.ascend(direction), x)
 
     def ascend(self, grad: Tensor) -> Tensor:
-        return grad / _norm(grad).clamp_min(1e-30)
+        scaled = grad / _largest(grad)
+        return scaled / _norm(scaled).clamp_min(0.5)  # the norm is at least 1, or 0
 
     def distance(self, x_adv: Images, x: Images) -> PerSample:
         return _norm(x_adv - x).flatten()
@@ -94,8 +98,13 @@ class L2(Ball):
 def _norm(x: Tensor) -> Tensor:
     """L2 norm of each image, (N, 1, 1, 1)."""
     # scaled by the largest entry first: squares of gradients of 1e-25 would vanish in float32
-    largest = x.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-38) if x.numel() else x.new_ones(len(x), 1, 1, 1)
+    largest = _largest(x)
     return largest * (x / largest).square().sum((1, 2, 3), keepdim=True).sqrt()
+
+
+def _largest(x: Tensor) -> Tensor:
+    """Largest absolute entry of each image, (N, 1, 1, 1); above 0 always."""
+    return x.abs().amax((1, 2, 3), keepdim=True).clamp_min(1e-38) if x.numel() else x.new_ones(len(x), 1, 1, 1)
 
 
 def fraction(value: float) -> str:

@@ -79,13 +79,21 @@ class NATTACK(Attack):
     def advance(self, f: Forward, x: Images, target: Any, state: State) -> NAttackState:
         assert isinstance(state, NAttackState)
         active = (~state.done).nonzero().squeeze(1)
-        new = NAttackState(state.x_adv.clone(), state.done.clone(), state.mu.clone(), state.step + 1, state.queries.clone(), state.noise)
+        new = NAttackState(
+            state.x_adv.clone(),
+            state.done.clone(),
+            state.mu.clone(),
+            state.step + 1,
+            state.queries.clone(),
+            state.noise,
+        )
         with torch.no_grad():
             active = self._test(f, x, target, new, active[state.step[active] % self.test_every == 0], active)
             if len(active):
                 mu, step = state.mu[active], state.step[active]
                 drawn = state.noise[active].draw(step + 1).normal((self.population, *x.shape[1:])).to(x.dtype)
                 rewards = self._rewards(f, x[active], target[active], mu[:, None] + self.sigma * drawn)
+                rewards = rewards - rewards[:, :1]  # equal rewards become zeros, whose mean is exact; theirs is not
                 advantage = (rewards - rewards.mean(1, True)) / (rewards.std(1, correction=0, keepdim=True) + 1e-7)
                 ascent = torch.einsum("nb,nbchw->nchw", advantage, drawn)
                 new.mu[active] = mu + self.learning_rate / (self.population * self.sigma) * ascent
@@ -105,7 +113,7 @@ class NATTACK(Attack):
         return active[~new.done[active]]
 
     def _image(self, x: Images, perturbation: Tensor) -> Images:
-        base = torch.atanh((1 - 1e-6) * (2 * x - 1))
+        base = torch.atanh((1 - 1e-6) * (2 * x.clamp(0, 1) - 1))  # a pixel of 1 + 1e-6 would give NaN
         return self.ball.project(torch.tanh(base + perturbation) / 2 + 0.5, x)
 
     def _rewards(self, f: Forward, x: Images, y: Labels, members: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 from hardy.attacks.attack import Attack, Forward, State
 from hardy.attacks.balls import Ball, Linf, fraction
 from hardy.describe import require, settings
-from hardy.losses.criteria import CrossEntropy, Criterion, Margin
+from hardy.losses.criteria import Criterion, CrossEntropy, Margin
 from hardy.randomness import Noise
 from hardy.types import Images
 
@@ -44,7 +44,12 @@ class PGD(Attack):
 
     def __post_init__(self) -> None:
         require(self.steps >= 0, "steps", self.steps, "at least 0")
-        require(self.step_size is None or self.step_size >= 0, "step_size", self.step_size, "at least 0, or None for eps / 4")
+        require(
+            self.step_size is None or self.step_size >= 0,
+            "step_size",
+            self.step_size,
+            "at least 0, or None for eps / 4",
+        )
         require(self.momentum >= 0, "momentum", self.momentum, "at least 0")
 
     @property
@@ -58,7 +63,11 @@ class PGD(Attack):
 
     @property
     def summary(self) -> str:
-        starts = {"uniform": "from a uniform point of the ball", "gaussian": "from x + 0.001 N(0, 1)", "image": "from x"}
+        starts = {
+            "uniform": "from a uniform point of the ball",
+            "gaussian": "from x + 0.001 N(0, 1)",
+            "image": "from x",
+        }
         kept = f", momentum {self.momentum:g}" if self.momentum else ""
         steps = f"{self.steps} step{'s' * (self.steps != 1)} of {fraction(self.alpha)}"
         return f"PGD on {self.loss}, {self.ball}, {steps} {starts[self.start_at]}{kept}"
@@ -90,10 +99,11 @@ class PGD(Attack):
         return PGDState(x_adv, step >= self.steps, velocity, step)
 
     def gradient(self, f: Forward, x_adv: Images, target: Any) -> Tensor:
-        """Gradient of the summed criterion at x_adv; only the images' gradient is computed or left behind."""
+        """Gradient of the summed criterion at x_adv, 0 where it is NaN; nothing else gets a gradient."""
         with torch.enable_grad():
             at = x_adv.detach().requires_grad_()
-            return torch.autograd.grad(self.loss(f(at), target).sum(), at)[0]
+            gradient = torch.autograd.grad(self.loss(f(at), target).sum(), at)[0]
+        return gradient.nan_to_num_(0.0)  # a NaN would go into the image, and pass for a success of the attack
 
 
 def fgsm(ball: Ball, *, random_start: bool = False) -> PGD:

@@ -25,8 +25,13 @@ class Augment:
         require(self.cutout >= 0, "cutout", self.cutout, "at least 0 pixels")
 
     def __call__(self, x: Images, noise: Noise) -> Images:
-        """The augmented batch; same shape, a new tensor where anything is done."""
+        """The augmented batch; same shape, a new tensor where anything is done.
+
+        Raises: UsageError where reflection would need more pixels than an image has.
+        """
         if self.crop:
+            fits = self.padding == "zero" or self.crop < min(x.shape[2:])
+            require(fits, "crop", self.crop, f"below the image's side ({min(x.shape[2:])}) with reflect padding")
             x = _crop(x, self.crop, self.padding, noise.derive("crop"))
         if self.flip:
             mirrored = noise.derive("flip").bits((1, 1, 1)) < 2**31

@@ -51,7 +51,10 @@ def block_shuffle(x: Images, k: int, noise: Noise, *, cuts: Cuts = "random", per
 
 def random_roll(x: Images, noise: Noise) -> Images:
     """Every image rolled around by one uniformly drawn offset for each axis: the control for RBS with k = 2."""
-    rows, columns = (noise.shared.derive(axis).integers(side, (1,)) for axis, side in zip(("rows", "columns"), x.shape[2:], strict=True))
+    rows, columns = (
+        noise.shared.derive(axis).integers(side, (1,))
+        for axis, side in zip(("rows", "columns"), x.shape[2:], strict=True)
+    )
     height, width = x.shape[2:]
     take_row = (torch.arange(height, device=x.device) - rows[0]) % height
     take_column = (torch.arange(width, device=x.device) - columns[0]) % width

@@ -100,6 +100,11 @@ class _Cifar(Dataset):
         """Number of classes."""
         return self._layout.classes
 
+    @property
+    def training_images(self) -> int:
+        """How many are trained on."""
+        return self.first or self._layout.train_total
+
     def load(self, root: Path | None = None, *, offline: bool = False) -> tuple[Split, Split]:
         """(train, test), the training images limited to the first `first`. See `Dataset.load`."""
         train, test = self._all(root, offline)

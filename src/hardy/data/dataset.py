@@ -19,6 +19,11 @@ class Dataset(ABC):
     def classes(self) -> int:
         """Number of classes, known without loading."""
 
+    @property
+    def training_images(self) -> int | None:
+        """Number of training images; None where only loading tells."""
+        return None
+
     @abstractmethod
     def load(self, root: Path | None = None, *, offline: bool = False) -> tuple[Split, Split]:
         """(train, test), on the CPU.

@@ -1,9 +1,8 @@
 """Accuracy, clean and under attack: every image its own problem, its verdict a float32 forward pass."""
 
-import importlib.metadata
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -97,7 +96,9 @@ def check_network(model: nn.Module, split: Split) -> None:
     wanted = (min(2, len(split)), len(split.classes))
     if not isinstance(out, Tensor) or tuple(out.shape) != wanted:
         given = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-        raise UsageError(f"For {wanted[0]} images the network gives {given}; logits {wanted} are needed for {wanted[1]} classes.")
+        raise UsageError(
+            f"For {wanted[0]} images the network gives {given}; logits {wanted} are needed for {wanted[1]} classes."
+        )
     if not bool(out.isfinite().all()):
         raise UsageError("The network gives NaN or infinite logits on unperturbed images; are its weights damaged?")
 
@@ -168,7 +169,7 @@ def _decide(f: Counted, y: Labels, state: State, judge: Judge) -> tuple[Tensor, 
 
 
 def verdict(f: Forward, x: Images, y: Labels) -> Tensor:
-    """bool (N,): whether each image is classified correctly, by a forward pass in full precision."""
+    """Bool (N,): whether each image is classified correctly, by a forward pass in full precision."""
     model = f.model if isinstance(f, Counted) else f
     with full_precision(model), torch.no_grad():
         logits: Logits = f(x)
@@ -177,20 +178,27 @@ def verdict(f: Forward, x: Images, y: Labels) -> Tensor:
 
 @contextmanager
 def full_precision(model: object) -> Iterator[None]:
-    """No lower precision inside a `Classifier`, whatever it was trained with; other networks stay as they are."""
-    if not isinstance(model, Classifier):
-        with nullcontext():
-            yield
-        return
-    before, model.autocast = model.autocast, None
+    """No lower precision inside a `Classifier`, or one that another module wraps; other networks stay as they are."""
+    modules = model.modules() if isinstance(model, nn.Module) else ()
+    before = {module: module.autocast for module in modules if isinstance(module, Classifier)}
     try:
+        for module in before:
+            module.autocast = None
         yield
     finally:
-        model.autocast = before
+        for module, precision in before.items():
+            module.autocast = precision
 
 
 def _row(
-    name: str, attack: Attack | None, outcome: Outcome, split: Split, judge: Judge, seed: int, run: str, settings: dict[str, Any]
+    name: str,
+    attack: Attack | None,
+    outcome: Outcome,
+    split: Split,
+    judge: Judge,
+    seed: int,
+    run: str,
+    settings: dict[str, Any],
 ) -> Measurement:
     n, correct = len(outcome.correct), int(outcome.correct.sum())
     low, high = wilson(correct, n)
@@ -209,7 +217,5 @@ def _row(
         seconds=outcome.seconds,
         forwards=outcome.forwards,
         backwards=outcome.backwards,
-        hardy=importlib.metadata.version("hardy"),
-        torch=torch.__version__,
         device=str(split.labels.device),
     )

@@ -7,12 +7,12 @@ from typing import Any, Literal
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from hardy.describe import describe, rebuild
 from hardy.errors import UsageError
-from hardy.files import write_whole
+from hardy.files import write_bytes
 from hardy.models.classifier import Architecture, Classifier
 
 Which = Literal["best", "last"]
@@ -29,7 +29,8 @@ def save_weights(
     """Write a network's state with all that `load` needs, atomically. about: what else the file should say of itself."""
     header = {"model": describe(architecture), "classes": classes, "channels": channels, **about}
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    write_whole(path, lambda partial: save_file(plain, partial, {"format": "pt", "hardy": json.dumps(header)}))
+    # as bytes first: what safetensors raises where a disk is full is no OSError
+    write_bytes(path, save(plain, {"format": "pt", "hardy": json.dumps(header)}))
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -47,7 +48,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise UsageError(f"{path} is damaged or not a safetensors file ({error}).") from error
     try:
         header = json.loads(said or "")
-    except ValueError:
+    except (ValueError, RecursionError):
         header = None
     if not isinstance(header, dict) or not {"model", "classes", "channels"} <= header.keys():
         raise UsageError(f"{path} does not say which network its weights belong to; it was not written by hardy.")
@@ -78,7 +79,17 @@ def load(source: Path | str, which: Which | None = None) -> Classifier:
     """
     path, _ = find_weights(Path(source), which)
     tensors, header = read_weights(path)
-    model = rebuild(header["model"], Architecture).build(int(header["classes"]), int(header["channels"]))  # type: ignore[type-abstract]
+    classes, channels = header["classes"], header["channels"]
+    if type(classes) is not int or type(channels) is not int or classes < 2 or channels < 1:
+        given = f"{classes!r} classes and {channels!r} channels"
+        raise UsageError(f"{path} gives {given}; they must be integers, at least 2 and at least 1.")
+    try:
+        architecture = rebuild(header["model"], Architecture)  # type: ignore[type-abstract]
+        with torch.device("meta"):  # takes no memory, whatever sizes a damaged file asks for
+            outline = architecture.empty(classes, channels)
+        model = outline if _misfit(outline, tensors) else architecture.build(classes, channels)
+    except (UsageError, RuntimeError, OverflowError) as error:
+        raise UsageError(f"{path} names a network that cannot be built: {error}") from error
     fill(model, tensors, str(path))
     return model.eval()
 
@@ -86,21 +97,25 @@ def load(source: Path | str, which: Which | None = None) -> Classifier:
 def fill(model: Classifier, tensors: Mapping[str, Tensor], place: str) -> None:
     """Put tensors into a network.
 
-    Raises: UsageError if a name or shape does not fit, or a value is NaN or infinite.
+    Raises: UsageError if a name, shape or kind does not fit, or a value is NaN or infinite.
     """
-    wanted = model.state_dict()
-    missing, unknown = sorted(wanted.keys() - tensors.keys()), sorted(tensors.keys() - wanted.keys())
-    misfit = [n for n in wanted if n in tensors and wanted[n].shape != tensors[n].shape]
-    if missing or unknown or misfit:
-        trouble = [
-            f"{len(names)} {what} (such as {names[0]})"
-            for names, what in ((missing, "missing"), (unknown, "unknown"), (misfit, "of another shape"))
-            if names
-        ]
-        raise UsageError(f"The weights in {place} belong to another architecture: tensors are {', '.join(trouble)}.")
-    damaged = [
-        name for name, value in tensors.items() if value.is_floating_point() and not bool(torch.isfinite(value).all())
-    ]
-    if damaged:
-        raise UsageError(f"The weights in {place} hold NaN or infinite values, in {damaged[0]}.")
+    misfit = _misfit(model, tensors)
+    if misfit:
+        raise UsageError(f"The weights in {place} belong to another architecture: tensors are {misfit}.")
+    for name, value in tensors.items():
+        if value.is_floating_point() and not bool(value.float().isfinite().all()):
+            raise UsageError(f"The weights in {place} hold NaN or infinite values, in {name}.")
     model.load_state_dict(dict(tensors))
+
+
+def _misfit(model: Classifier, tensors: Mapping[str, Tensor]) -> str:
+    """How names, shapes and kinds (floating-point or not) differ from the network's; empty where they do not."""
+    wanted = model.state_dict()
+    both = sorted(wanted.keys() & tensors.keys())
+    trouble = {
+        "missing": sorted(wanted.keys() - tensors.keys()),
+        "unknown": sorted(tensors.keys() - wanted.keys()),
+        "of another shape": [n for n in both if wanted[n].shape != tensors[n].shape],
+        "of another kind": [n for n in both if wanted[n].is_floating_point() != tensors[n].is_floating_point()],
+    }
+    return ", ".join(f"{len(names)} {what} (such as {names[0]})" for what, names in trouble.items() if names)

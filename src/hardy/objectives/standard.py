@@ -1,6 +1,6 @@
 """Standard training: no adversary.
 
-    minimise   E[ CE(f(x), y) ]
+minimise   E[ CE(f(x), y) ]
 """
 
 from hardy.describe import settings

@@ -1,0 +1,21 @@
+"""Papers as data: named runs. Importing builds nothing."""
+
+from hardy.errors import unknown
+from hardy.recipes import digits, rlfat2020, small
+from hardy.training.run import Run
+
+
+def recipes() -> dict[str, Run]:
+    """Every recipe by its name, <method>-<data>[-small]."""
+    return {**digits.recipes(), **rlfat2020.recipes(), **small.recipes()}
+
+
+def recipe(name: str) -> Run:
+    """The recipe of that name. Raises: UsageError, with the nearest names, if there is none."""
+    known = recipes()
+    if name not in known:
+        raise unknown("recipe", name, known)
+    return known[name]
+
+
+__all__ = ["recipe", "recipes"]

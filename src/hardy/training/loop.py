@@ -86,9 +86,12 @@ def train(
         ends_epoch = training.step % training.per_epoch == 0 or training.step == total
         if ends_epoch or training.step % training.per_epoch % LOG_EVERY == 0:
             _log_terms(training, watch)
+        saves = ends_epoch or time.monotonic() - training.saved_at > SAVE_EVERY
+        if saves:
+            _refuse_damaged_weights(training)
         if ends_epoch and held_out is not None:
             _validate(training, held_out, watch)
-        if ends_epoch or time.monotonic() - training.saved_at > SAVE_EVERY:
+        if saves:
             _save(training)
     return folder.path
 
@@ -100,8 +103,8 @@ def training_parts(run: Run, root: Path | None = None, *, offline: bool = False)
     if not wanted:
         return part, None
     unused = run.data.unused(root, offline=offline)
-    if unused is not None and len(unused) > wanted:
-        return part, unused.hold_out(wanted, run.seed)[1]
+    if unused is not None and len(unused) >= wanted:
+        return part, unused if len(unused) == wanted else unused.hold_out(wanted, run.seed)[1]
     return part.hold_out(wanted, run.seed)
 
 
@@ -147,13 +150,25 @@ def _finite_terms(training: _Training) -> list[dict[str, float]]:
     for step, row in enumerate(rows, first):
         if not all(map(math.isfinite, row.values())):
             terms = ", ".join(f"{name} = {value:g}" for name, value in row.items())
-            kept = training.folder.last_step()
-            where = f"the checkpoint of step {kept} is kept" if kept else "no checkpoint had been made"
-            raise FailedError(
-                f"The loss is not finite at step {step}: {terms}; {where}, in {training.folder.path}. "
-                "A smaller learning rate or gradient clipping (--optimizer.clip 1) usually helps."
-            )
+            raise _diverged(training, f"The loss is not finite at step {step}: {terms}")
     return rows
+
+
+def _refuse_damaged_weights(training: _Training) -> None:
+    """Raises FailedError if a weight is not finite, which the last update can bring about after a finite loss."""
+    _finite_terms(training)
+    for name, value in training.model.state_dict().items():
+        if not bool(value.isfinite().all()):
+            raise _diverged(training, f"The weights are not finite after step {training.step}, in {name}")
+
+
+def _diverged(training: _Training, what: str) -> FailedError:
+    kept = training.folder.last_step()
+    where = f"the checkpoint of step {kept} is kept" if kept else "no checkpoint had been made"
+    return FailedError(
+        f"{what}; {where}, in {training.folder.path}. "
+        "A smaller learning rate or gradient clipping (--optimizer.clip 1) usually helps."
+    )
 
 
 def _log_terms(training: _Training, watch: Watch) -> None:
@@ -161,7 +176,9 @@ def _log_terms(training: _Training, watch: Watch) -> None:
     if not rows:
         return
     mean = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
-    row = _row(training, "train", {"terms": mean, "loss": sum(mean.values()), "lr": training.optimizer.param_groups[0]["lr"]})
+    row = _row(
+        training, "train", {"terms": mean, "loss": sum(mean.values()), "lr": training.optimizer.param_groups[0]["lr"]}
+    )
     training.pending = []
     training.folder.log(row)
     watch.row(row)
@@ -176,7 +193,9 @@ def _validate(training: _Training, held_out: Split, watch: Watch) -> None:
     clean = classify(model, held_out)
     robust = under_attack(model, held_out, run.validation.attack, clean.correct, seed=run.seed)
     value = float(robust.correct.double().mean())
-    row = _row(training, "validation", {"clean": float(clean.correct.double().mean()), "robust": value, "n": len(held_out)})
+    row = _row(
+        training, "validation", {"clean": float(clean.correct.double().mean()), "robust": value, "n": len(held_out)}
+    )
     training.folder.log(row)
     watch.row(row)
     if training.best is None or value > training.best["value"]:
@@ -204,6 +223,8 @@ def _save(training: _Training) -> None:
 def _resume(training: _Training, watch: Watch) -> None:
     point = training.folder.newest()
     if point is None:
+        if training.folder.checkpoints.is_dir():  # one had been made, or begun
+            watch.note(f"{training.folder.path} holds this run, but no whole checkpoint. Starting again from step 0.")
         return
     if point.step > training.total:
         raise UsageError(f"{training.folder.path} is at step {point.step}, beyond this run's {training.total}.")
@@ -214,7 +235,9 @@ def _resume(training: _Training, watch: Watch) -> None:
         training.average = {name: value.to(device) for name, value in point.average.items()}
     training.pending = [{name: torch.tensor(value) for name, value in row.items()} for row in point.pending]
     training.step, training.best = point.step, point.best
-    finished = "It is complete." if point.step == training.total else f"Going on from step {point.step} of {training.total}."
+    finished = (
+        "It is complete." if point.step == training.total else f"Going on from step {point.step} of {training.total}."
+    )
     watch.note(f"{training.folder.path} holds this run. {finished}")
 
 

@@ -35,7 +35,12 @@ class Piecewise(Schedule):
 
     def __post_init__(self) -> None:
         rising = all(a < b for a, b in pairwise(self.drops))
-        require(rising and all(0 <= d <= 1 for d in self.drops), "drops", self.drops, "shares of the training in [0, 1], rising")
+        require(
+            rising and all(0 <= d <= 1 for d in self.drops),
+            "drops",
+            self.drops,
+            "shares of the training in [0, 1], rising",
+        )
         require(0 < self.factor <= 1, "factor", self.factor, "in (0, 1]")
 
     def __call__(self, progress: float) -> float:
@@ -97,6 +102,7 @@ class SGD(Optimizer):
     def __post_init__(self) -> None:
         _check(self.lr, self.weight_decay, self.clip)
         require(0 <= self.momentum < 1, "momentum", self.momentum, "in [0, 1)")
+        require(self.momentum > 0 or not self.nesterov, "momentum", self.momentum, "above 0 where nesterov is set")
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
         groups = _groups(model, self.weight_decay, self.decay_norms)

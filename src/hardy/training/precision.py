@@ -27,7 +27,14 @@ def resolve(precision: Precision, device: torch.device) -> Literal["float32", "b
     return "bfloat16" if multiplies_bfloat16(device) else "float32"
 
 
-def prepare(model: Model, device: torch.device, precision: Precision = "auto", layout: Layout = "auto", *, compiled: bool = False) -> Model:
+def prepare(
+    model: Model,
+    device: torch.device,
+    precision: Precision = "auto",
+    layout: Layout = "auto",
+    *,
+    compiled: bool = False,
+) -> Model:
     """The network on its device, its trunk in the precision and layout asked for; "auto" fits them to the machine.
 
     Parameters, perturbations, losses and verdicts are float32 in every precision.

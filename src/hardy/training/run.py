@@ -49,7 +49,12 @@ class Run:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require((self.epochs is None) != (self.steps is None), "length", (self.epochs, self.steps), "given as epochs or as steps, one of them")
+        require(
+            (self.epochs is None) != (self.steps is None),
+            "length",
+            (self.epochs, self.steps),
+            "given as epochs or as steps, one of them",
+        )
         length = self.steps if self.epochs is None else self.epochs
         require(length is not None and length >= 1, "length", length, "at least 1")
         require(self.batch >= 1, "batch", self.batch, "at least 1")

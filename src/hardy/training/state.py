@@ -8,10 +8,14 @@ checkpoints/        step-N.safetensors and step-N.state.pt, the two newest pairs
 """
 
 import contextlib
+import io
 import json
 import pickle
 import platform
+import re
 import subprocess
+import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -24,10 +28,21 @@ from torch import Tensor
 
 from hardy.describe import describe, fingerprint, leaves, rebuild
 from hardy.errors import FailedError, UsageError
-from hardy.files import PARTIAL, digest, write_text, write_whole
+from hardy.files import PARTIAL, digest, write_bytes, write_text
 from hardy.models.checkpoints import read_weights, save_weights
 from hardy.training.run import Run
 
+# what reading a damaged or foreign archive raises; UsageError is a ValueError, NotImplementedError a RuntimeError
+_DAMAGED = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    EOFError,
+    KeyError,
+    zipfile.BadZipFile,
+    zlib.error,
+    pickle.UnpicklingError,
+)
 _KEPT = 2  # checkpoints: the newest, and one to fall back on if it is damaged
 
 
@@ -50,14 +65,20 @@ class Checkpoint:
 class Folder:
     """A run's folder on disk. Opening one that holds a run with other settings is refused."""
 
-    def __init__(self, path: Path, run: Run, shape: tuple[int, int, int], classes: int, about: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, run: Run, shape: tuple[int, int, int], classes: int, about: Mapping[str, Any]
+    ) -> None:
         self.path, self.run, self.shape, self.classes = path, run, shape, classes
         self.checkpoints, self.metrics = path / "checkpoints", path / "metrics.jsonl"
         settings = path / "run.json"
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file; name a new or empty folder.")
         if settings.exists():
             refuse_other_settings(path, read_run(path), run)
-        elif path.is_dir() and any(path.iterdir()):
-            raise UsageError(f"{path} holds files but no run.json; name a new or empty folder, so that nothing is overwritten.")
+        elif path.is_dir() and set(path.iterdir()) - set(path.glob(f".{settings.name}.*{PARTIAL}")):
+            raise UsageError(
+                f"{path} holds files but no run.json; name a new or empty folder, so that nothing is overwritten."
+            )
         else:
             write_text(settings, json.dumps(self._description(about), indent=1) + "\n")
         for leftover in (*path.glob(f".*{PARTIAL}"), *self.checkpoints.glob(f".*{PARTIAL}")):
@@ -95,11 +116,13 @@ class Folder:
 
     def commit(self, point: Checkpoint) -> None:
         """Save a checkpoint: first the weights, then the state that names them, then what users load."""
-        weights = self.checkpoints / f"step-{point.step:08d}.safetensors"
+        weights = self._weights(point.step)
         self._save(weights, point.weights, point.step)
         state = {"step": point.step, "digest": digest(weights), "optimizer": point.optimizer, "average": point.average,
                  "pending": point.pending, "best": point.best}  # fmt: skip
-        write_whole(self._state(point.step), lambda partial: torch.save(state, partial))
+        whole = io.BytesIO()  # what torch raises where a disk is full is no OSError
+        torch.save(state, whole)
+        write_bytes(self._state(point.step), whole.getbuffer())
         self._publish(point)
         self._clear(point)
 
@@ -107,7 +130,12 @@ class Folder:
         """The newest checkpoint that is whole; rows of metrics.jsonl after it, and a torn last one, are dropped."""
         point = next(filter(None, map(self._read, sorted(self._steps(), reverse=True))), None)
         if self.metrics.exists():
-            write_text(self.metrics, "".join(json.dumps(row) + "\n" for row in read_metrics(self.path) if point and row["step"] <= point.step))
+            write_text(
+                self.metrics,
+                "".join(
+                    json.dumps(row) + "\n" for row in read_metrics(self.path) if point and row["step"] <= point.step
+                ),
+            )
         if point is not None:
             self._publish(point)
         return point
@@ -117,25 +145,34 @@ class Folder:
         return next((step for step in sorted(self._steps(), reverse=True) if self._read(step)), None)
 
     def _save(self, path: Path, weights: Mapping[str, Tensor], step: int) -> None:
-        about = {"run": self.run.name, "id": fingerprint(self.run), "step": step, "data": describe(self.run.data), "shape": list(self.shape)}
+        about = {
+            "run": self.run.name,
+            "id": fingerprint(self.run),
+            "step": step,
+            "data": describe(self.run.data),
+            "shape": list(self.shape),
+        }
         save_weights(path, weights, self.run.model, self.classes, self.shape[0], about)
 
     def _publish(self, point: Checkpoint) -> None:
         self._save(self.path / "last.safetensors", point.average or point.weights, point.step)
         if point.best is not None:
             kept = self.checkpoints / point.best["file"]
-            write_whole(self.path / "best.safetensors", lambda partial: partial.write_bytes(kept.read_bytes()) and None)
+            write_bytes(self.path / "best.safetensors", kept.read_bytes())
 
     def _clear(self, point: Checkpoint) -> None:
-        """Remove this run's checkpoints that are no longer needed."""
-        steps = sorted(self._steps(), reverse=True)
-        kept = set(steps[:_KEPT])
-        for step in steps[_KEPT:]:
+        """Remove this run's checkpoints that are no longer needed: all but the newest up to this one.
+
+        Later ones are damaged, or the run would have gone on from them.
+        """
+        kept = set(sorted((step for step in self._steps() if step <= point.step), reverse=True)[:_KEPT])
+        for step in self._steps() - kept:
             self._state(step).unlink(missing_ok=True)
-        for file in self.checkpoints.glob("step-*.safetensors"):
-            if int(file.stem.removeprefix("step-")) not in kept:
-                file.unlink(missing_ok=True)
-        named = {best["file"] for best in (point.best, *(p.best for p in map(self._read, kept - {point.step}) if p)) if best}
+        for step in self._steps(".safetensors") - kept:
+            self._weights(step).unlink(missing_ok=True)
+        named = {
+            best["file"] for best in (point.best, *(p.best for p in map(self._read, kept - {point.step}) if p)) if best
+        }
         for file in self.checkpoints.glob("best-*.safetensors"):
             if file.name not in named:
                 file.unlink(missing_ok=True)
@@ -143,23 +180,38 @@ class Folder:
     def _state(self, step: int) -> Path:
         return self.checkpoints / f"step-{step:08d}.state.pt"
 
-    def _steps(self) -> list[int]:
-        names = (file.name.removesuffix(".state.pt").removeprefix("step-") for file in self.checkpoints.glob("step-*.state.pt"))
-        return [int(name) for name in names if name.isdecimal()]
+    def _weights(self, step: int) -> Path:
+        return self.checkpoints / f"step-{step:08d}.safetensors"
+
+    def _steps(self, ending: str = ".state.pt") -> set[int]:
+        names = (file.name for file in self.checkpoints.glob(f"step-*{ending}"))
+        matches = (re.fullmatch(rf"step-(\d{{8,}}){re.escape(ending)}", name) for name in names)
+        return {int(match[1]) for match in matches if match}
 
     def _read(self, step: int) -> Checkpoint | None:
         """The checkpoint of that step, or None if it or what it names is missing or damaged."""
-        weights = self.checkpoints / f"step-{step:08d}.safetensors"
-        with contextlib.suppress(OSError, RuntimeError, EOFError, KeyError, pickle.UnpicklingError, UsageError):
-            state = torch.load(self._state(step), weights_only=True)
+        weights = self._weights(step)
+        with contextlib.suppress(*_DAMAGED):
+            with zipfile.ZipFile(self._state(step)) as archive:
+                if archive.testzip() is not None:  # torch.load passes over the checksums
+                    return None
+            state = torch.load(self._state(step), weights_only=True, map_location="cpu")
             best = state["best"]
-            if digest(weights) != state["digest"]:
-                return None
-            if best is not None and digest(self.checkpoints / best["file"]) != best["digest"]:
+            if digest(weights) != state["digest"] or (best is not None and not self._has_best(best)):
                 return None
             tensors, _ = read_weights(weights)
             return Checkpoint(step, tensors, state["optimizer"], state["average"], state["pending"], best)
         return None
+
+    def _has_best(self, best: Mapping[str, Any]) -> bool:
+        """Whether the best weights are whole; where they are not, they are restored from the copy for users, if that is."""
+        kept, copy = self.checkpoints / best["file"], self.path / "best.safetensors"
+        if kept.is_file() and digest(kept) == best["digest"]:
+            return True
+        if not copy.is_file() or digest(copy) != best["digest"]:
+            return False
+        write_bytes(kept, copy.read_bytes())
+        return True
 
 
 def read_run(path: Path) -> Run:
@@ -187,10 +239,14 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 def refuse_other_settings(path: Path, there: Run, given: Run) -> None:
     """Raises UsageError naming the settings in which two runs differ, if they do."""
-    if there == given:
+    if describe(there) == describe(given):  # a list in place of a tuple is no other setting
         return
     old, new = leaves(there), leaves(given)
-    differing = [f"{name} ({old.get(name)!r} there, {new.get(name)!r} given)" for name in sorted(old | new) if old.get(name) != new.get(name)]
+    differing = [
+        f"{name} ({old.get(name)!r} there, {new.get(name)!r} given)"
+        for name in sorted(old | new)
+        if old.get(name) != new.get(name)
+    ]
     shown = "; ".join(differing[:6]) + (f"; and {len(differing) - 6} more" if len(differing) > 6 else "")
     raise UsageError(
         f"{path} holds a run with other settings: {shown or 'other classes of settings'}. "
@@ -202,7 +258,11 @@ def _commit() -> str | None:
     """The commit of this library's source, where it is a git checkout."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
         asked = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"], capture_output=True, text=True, timeout=5, check=True
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
         )
         return asked.stdout.strip()
     return None

@@ -1,0 +1,153 @@
+"""hardy analyse: what the papers show beside accuracy."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy.typing as npt
+import torch
+import tyro
+from torch import Tensor
+
+from hardy.cli.console import err, out, table
+from hardy.cli.evaluate import ready
+from hardy.cli.flags import parse
+from hardy.data.block_shuffle import Cuts, block_order, block_shuffle
+from hardy.data.dataset import Dataset
+from hardy.data.split import Split
+from hardy.describe import rebuild, require
+from hardy.errors import UsageError, unknown
+from hardy.evaluation.sensitivity import BRIGHTNESS, GAMMA, loss_sensitivity
+from hardy.models.checkpoints import Which, find_weights, load, read_weights
+from hardy.randomness import Noise
+from hardy.recipes import recipe
+from hardy.report.plots import COLOURS, panels
+from hardy.results import append
+
+_ANALYSES = {
+    "sensitivity": "loss gradients on brighter, darker and gamma-mapped images (RLFAT paper, Table 2)",
+    "shuffle": "a picture of what random block shuffle does to an image (RLFAT paper, Fig. 1)",
+}
+
+
+@dataclass(frozen=True)
+class Sensitivity:
+    """Mean norm of the loss gradient on shifted test images: the lower, the smoother the loss (RLFAT paper, Table 2)."""
+
+    sources: Annotated[tuple[Path, ...], tyro.conf.Positional]  # folders of runs, or weights files
+    brightness: tuple[float, ...] = BRIGHTNESS  # shifts of the value in HSV, in [-1, 1]
+    gamma: tuple[float, ...] = GAMMA  # exponents
+    n: int = 1000  # test images, the first ones; at most all of them
+    weights: Which | None = None  # of a run; left out, the best if it chose one on held-out images, else the last
+    data_root: Path | None = None  # folder of the data set's files; else $HARDY_DATA, then the user's cache
+    offline: bool = False  # open no connection
+    device: str | None = None  # cpu, cuda, cuda:1; a GPU where there is one
+
+    def __post_init__(self) -> None:
+        require(self.n >= 1, "n", self.n, "at least 1 image")
+        require(bool(self.sources), "sources", self.sources, "at least one run's folder or weights file")
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """A picture: an image, its shuffles with several k, and below them where each block went."""
+
+    data: str = "digits"  # data set whose first test image is shown, as in `hardy list data`
+    image: int = 0  # which test image
+    k: tuple[int, ...] = (2, 3, 4)  # numbers of blocks along each axis
+    cuts: Cuts = "random"
+    seed: int = 0
+    out: Path = Path("shuffle.png")  # the picture; its ending chooses the format; it must not exist yet
+    data_root: Path | None = None  # folder of the data set's files; else $HARDY_DATA, then the user's cache
+    offline: bool = False  # open no connection
+
+
+def main(args: list[str]) -> None:
+    """Hardy analyse NAME ..."""
+    usage = "usage: hardy analyse NAME ...\n\n" + "\n".join(f"  {name:<12} {what}" for name, what in _ANALYSES.items())
+    if not args or args[0] in ("-h", "--help"):
+        out.print(usage)
+        if not args:
+            raise UsageError(f"An analysis is missing: {' or '.join(_ANALYSES)}.")
+        return
+    if args[0] not in _ANALYSES:
+        raise unknown("analysis", args[0], _ANALYSES)
+    if args[0] == "sensitivity":
+        sensitivity(parse(Sensitivity, args[1:], "hardy analyse sensitivity"))
+    else:
+        shuffle(parse(Shuffle, args[1:], "hardy analyse shuffle"))
+
+
+def sensitivity(options: Sensitivity) -> None:
+    """Measure every network, print them side by side, and add the rows to each run's results."""
+    measured = {}
+    for source in options.sources:
+        file, which = find_weights(source, options.weights)
+        _, header = read_weights(file)
+        model = ready(load(file), options.device, "float32")
+        _, test = rebuild(header["data"], Dataset).load(options.data_root, offline=options.offline)  # type: ignore[type-abstract]
+        test = test.take(slice(options.n)).to(next(model.parameters()).device)
+        err.print(f"{file}; {test.origin}, the first {len(test)}")
+        rows = loss_sensitivity(
+            model, test, shifts=options.brightness, exponents=options.gamma, run=str(header.get("run", file.stem))
+        )
+        measured[str(source)] = rows
+        if which:
+            append(source / "results.jsonl", rows)
+    columns = [row.what.removeprefix("loss sensitivity at ") for row in next(iter(measured.values()))]
+    shown = [[name, *(f"{row.value:.3f} ± {row.high - row.value:.3f}" if row.high else f"{row.value:.3f}" for row in rows)]
+             for name, rows in measured.items()]  # fmt: skip
+    table("Loss sensitivity (mean gradient norm, ± 95 %)", ["", *columns], shown)
+
+
+def shuffle(options: Shuffle) -> None:
+    """Draw an image, its shuffles, and the same shuffles of its coloured blocks."""
+    if options.out.exists():
+        raise UsageError(f"{options.out} exists already; --out names a new file, so that nothing is overwritten.")
+    split = _data(options.data).load(options.data_root, offline=options.offline)[1]
+    require(0 <= options.image < len(split), "image", options.image, f"in 0..{len(split) - 1}")
+    require(bool(options.k), "k", options.k, "at least one number of blocks")
+    x = split.x(slice(options.image, options.image + 1))
+    noise = Noise.of_batch(1, options.seed, purpose="picture")
+    rows: list[list[tuple[str, npt.NDArray[Any]] | None]] = [[("the image", _picture(x))], [None], [None]]
+    for k in options.k:
+        blocks = _blocks(k, split, options.cuts, noise)
+        rows[0].append((f"shuffled, k = {k}", _picture(block_shuffle(x, k, noise, cuts=options.cuts))))
+        rows[1].append((f"its blocks, k = {k}", _picture(blocks)))
+        rows[2].append(("and where they went", _picture(block_shuffle(blocks, k, noise, cuts=options.cuts))))
+    panels(options.out, rows)
+    out.print(
+        f"{options.out}: test image {options.image} of {options.data} ({split.classes[int(split.labels[options.image])]})"
+    )
+
+
+def _data(name: str) -> Dataset:
+    return recipe(f"standard-{name}").data
+
+
+def _picture(x: Tensor) -> npt.NDArray[Any]:
+    """(1, C, H, W) as matplotlib takes it."""
+    shown: npt.NDArray[Any] = x[0].permute(1, 2, 0).numpy()
+    return shown[:, :, 0] if shown.shape[2] == 1 else shown
+
+
+def _blocks(k: int, split: Split, cuts: Cuts, noise: Noise) -> Tensor:
+    """(1, 3, H, W): every block of the unshuffled image in a colour of its own."""
+    _, height, width = split.shape
+    shared = noise.shared
+    starts = [
+        _block_of(block_order(k, side, cuts, shared.derive(axis))[0])
+        for side, axis in ((height, "rows"), (width, "columns"))
+    ]
+    palette = torch.tensor([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in COLOURS])
+    index = (starts[0][:, None] * k + starts[1][None, :]) % len(palette)
+    shade = 1 - 0.45 * ((starts[0][:, None] * k + starts[1][None, :]) // len(palette) % 2)
+    return (palette[index] * shade[:, :, None]).permute(2, 0, 1)[None].contiguous()
+
+
+def _block_of(order: Tensor) -> Tensor:
+    """The block's number at each place of the unshuffled axis, read off where the shuffle's runs begin."""
+    begins = torch.ones_like(order)
+    begins[order[1:]] = (order[1:] != order[:-1] + 1).long()
+    begins[0] = 1
+    return begins.cumsum(0) - 1

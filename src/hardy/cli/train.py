@@ -1,0 +1,128 @@
+"""hardy train: train a recipe, or go on with an interrupted run."""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+
+from hardy.cli.console import both_forms, err, out, percent, progress, table
+from hardy.cli.flags import parse, swap
+from hardy.describe import leaves
+from hardy.errors import UsageError
+from hardy.recipes import recipe
+from hardy.training.estimate import seconds_per_step
+from hardy.training.loop import Watch, train
+from hardy.training.precision import resolve
+from hardy.training.run import Run
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run finds its data, and where it goes; not part of what determines the network."""
+
+    out: Path | None = None  # the run's folder; runs/<name> where left out
+    data_root: Path | None = None  # folder of the data set's files; else $HARDY_DATA, then the user's cache
+    offline: bool = False  # open no connection
+    device: str | None = None  # cpu, cuda, cuda:1; a GPU where there is one
+    dry_run: bool = False  # print the settings and the estimated time, and stop
+
+
+@dataclass(frozen=True)
+class Command:
+    """Train a recipe. The same command goes on with an interrupted run.
+
+    Whole parts are swapped by name: --optimizer sgd, --optimizer.schedule cosine, --average ema, --model wideresnet.
+    """
+
+    run: Annotated[Run, tyro.conf.arg(name="")]
+    place: Annotated[Place, tyro.conf.arg(name="")]
+
+
+def main(args: list[str]) -> None:
+    """Hardy train RECIPE [settings]."""
+    if not args or args[0] in ("-h", "--help"):
+        out.print(
+            "usage: hardy train RECIPE [settings]\n\n"
+            "`hardy list recipes` names the recipes; `hardy train RECIPE --help` shows all settings of one."
+        )
+        if not args:
+            raise UsageError("A recipe is missing, as in `hardy train rlfat-p-digits`.")
+        return
+    if args[0].startswith("-"):
+        raise UsageError(
+            f"The recipe comes first, as in `hardy train rlfat-p-digits {args[0]} ...`; {args[0]!r} was given."
+        )
+    run, place = settings_of(recipe(args[0]), args[1:], f"hardy train {args[0]}")
+    folder = place.out or Path("runs") / run.name
+    if place.dry_run:
+        dry_run(run, place, folder)
+        return
+    device = torch.device(place.device) if place.device else None
+    with_progress(run, folder, data_root=place.data_root, offline=place.offline, device=device)
+    out.print(f"{run.name} is trained: {folder}\nNext: hardy evaluate {folder}")
+
+
+def settings_of(default: Run, args: list[str], prog: str) -> tuple[Run, Place]:
+    """The run that flags make of a recipe, and where it is to go."""
+    run, left = swap(default, args)
+    command = parse(Command, left, prog, Command(run, Place()))
+    return command.run, command.place
+
+
+def dry_run(run: Run, place: Place, folder: Path) -> None:
+    """Print every setting, and how long the run would take on this machine."""
+    device = torch.device(place.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    table(None, ("setting", "value"), ((name, shown(value)) for name, value in leaves(run).items()), left=2)
+    steps = run.length(run.data.training_images) if run.data.training_images else run.steps
+    seconds = seconds_per_step(run, device)
+    out.print(f"\nfolder     {folder}\nprecision  {resolve(run.precision, device)} on {device.type}")
+    if steps is None:
+        out.print(f"time       {seconds:.3g} s a step")
+    else:
+        whole = duration(steps * seconds)
+        out.print(
+            f"time       about {whole}: {steps:,} steps of {seconds:.3g} s, measured now; validation comes on top"
+        )
+
+
+def shown(value: Any) -> str:
+    """A setting as it is echoed: numbers in both forms."""
+    return both_forms(value) if isinstance(value, float) else str(value)
+
+
+def duration(seconds: float) -> str:
+    """Seconds in the unit people would use."""
+    for length, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.0f} seconds"
+
+
+def with_progress(
+    run: Run, folder: Path, *, data_root: Path | None, offline: bool, device: torch.device | None
+) -> Path:
+    """Train with a progress bar and, at the end of each epoch, a line on standard error."""
+    err.print(f"{run.name} -> {folder}")
+    started = time.monotonic()
+    with progress() as display:
+        task = display.add_task(run.name, total=None, note="")
+        state = {"loss": ""}
+
+        def row(content: dict[str, Any]) -> None:
+            if content["kind"] == "train":
+                state["loss"] = f"loss {content['loss']:.3f}"
+            else:
+                held = f"clean {percent(content['clean'])} %, robust {percent(content['robust'])} % of {content['n']} held out"
+                err.print(
+                    f"epoch {content['epoch']:g}: {state['loss']}, {held}, after {duration(time.monotonic() - started)}"
+                )
+
+        watch = Watch(
+            step=lambda step, total: display.update(task, completed=step, total=total, note=state["loss"]),
+            row=row,
+            note=err.print,
+        )
+        return train(run, folder, data_root=data_root, offline=offline, device=device, watch=watch)

@@ -1,0 +1,102 @@
+"""Loss sensitivity: how steep the loss is on images that are brighter, darker, or gamma-mapped.
+
+    l(alpha) = mean over images of || grad of CE(f(x'), y) at x' = V(x, alpha) ||_2,   and at x' = x^gamma
+
+Source:  RLFAT paper, section 4.3, eqs. (11)-(12), Table 2.
+Differs: as in the authors' code the gradient is taken at the transformed image and not carried through the transformation;
+         the gamma measurement, which that code lacks, does the same.
+"""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from hardy.data.split import Split
+from hardy.describe import require
+from hardy.evaluation.accuracy import check_network, full_precision
+from hardy.losses.logits import cross_entropy
+from hardy.models.classifier import frozen
+from hardy.results import Measurement
+from hardy.types import Images, PerSample
+
+BRIGHTNESS = (-0.15, 0.15)  # shifts of the paper's Table 2a
+GAMMA = (0.8, 1.2)  # exponents of the paper's Table 2b
+
+
+def brightness(x: Images, alpha: float) -> Images:
+    """Images whose value in HSV is shifted by alpha and clipped to [0, 1]; for one channel the value is the pixel itself.
+
+    With hue and saturation fixed, RGB is proportional to the value; black has no hue, and becomes grey.
+    """
+    value = x.amax(1, keepdim=True)
+    shifted = (value + alpha).clamp(0, 1)
+    return torch.where(value > 0, x * (shifted / value.clamp_min(1e-12)), shifted).clamp(0, 1)
+
+
+def gamma(x: Images, exponent: float) -> Images:
+    """X to the power of the exponent, pixel by pixel."""
+    return x**exponent
+
+
+def loss_sensitivity(
+    model: nn.Module,
+    split: Split,
+    *,
+    shifts: tuple[float, ...] = BRIGHTNESS,
+    exponents: tuple[float, ...] = GAMMA,
+    batch: int = 100,
+    run: str = "",
+) -> list[Measurement]:
+    """A row for each brightness shift and each gamma: the mean gradient norm, with a 95 % normal interval of the mean.
+
+    Raises: UsageError for a shift outside [-1, 1], an exponent not above 0, or a network that does not fit the images.
+    """
+    for shift in shifts:
+        require(-1 <= shift <= 1, "brightness shift", shift, "in [-1, 1]")
+    for exponent in exponents:
+        require(exponent > 0, "gamma", exponent, "above 0")
+    check_network(model, split)
+    wanted: list[tuple[str, Callable[[Images], Images]]] = [
+        *((f"loss sensitivity at brightness {shift:+g}", lambda x, shift=shift: brightness(x, shift)) for shift in shifts),
+        *((f"loss sensitivity at gamma {exponent:g}", lambda x, exponent=exponent: gamma(x, exponent)) for exponent in exponents),
+    ]  # fmt: skip
+    return [_measure(model, split, what, transform, batch, run) for what, transform in wanted]
+
+
+def gradient_norms(
+    model: nn.Module, split: Split, transform: Callable[[Images], Images], batch: int = 100
+) -> PerSample:
+    """L2 norm of the loss gradient at each transformed image, in evaluation mode and full precision."""
+    norms = []
+    with frozen(model), full_precision(model), torch.enable_grad():
+        for first in range(0, len(split), batch):
+            part = slice(first, first + batch)
+            x = transform(split.x(part)).detach().requires_grad_()
+            (grad,) = torch.autograd.grad(cross_entropy(model(x), split.labels[part]).sum(), x)
+            norms.append(grad.flatten(1).norm(dim=1))
+    return torch.cat(norms)
+
+
+def _measure(
+    model: nn.Module, split: Split, what: str, transform: Callable[[Images], Images], batch: int, run: str
+) -> Measurement:
+    started = time.perf_counter()
+    norms = gradient_norms(model, split, transform, batch).double()
+    mean, n = float(norms.mean()), len(norms)
+    half = 1.96 * float(norms.std()) / n**0.5 if n > 1 else None
+    return Measurement(
+        run=run,
+        what=what,
+        value=mean,
+        unit="gradient norm",
+        n=n,
+        low=None if half is None else mean - half,
+        high=None if half is None else mean + half,
+        settings={"data": split.origin},
+        seconds=time.perf_counter() - started,
+        forwards=n,
+        backwards=n,
+        device=str(split.labels.device),
+    )

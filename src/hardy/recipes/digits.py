@@ -1,0 +1,32 @@
+"""The methods on scikit-learn's digits: seconds a method, no download.
+
+    hardy train rlfat-p-digits
+
+Eight by eight scans placed at random on a black canvas of 16 x 16 pixels, a small network, 40 epochs of Adam; PGD-10 at eps 0.1.
+Nothing here is from a paper.
+"""
+
+from hardy.attacks import Linf
+from hardy.data.digits import Digits
+from hardy.models import small_cnn
+from hardy.recipes.settings import METHODS, objective
+from hardy.training.optim import Adam, OneCycle
+from hardy.training.run import Run
+
+EPS = 0.1
+
+
+def recipes() -> dict[str, Run]:
+    """Every method."""
+    return {
+        f"{method}-digits": Run(
+            name=f"{method}-digits",
+            data=Digits(),
+            model=small_cnn(),
+            objective=objective(method, Linf(EPS), 7, EPS / 4),
+            optimizer=Adam(lr=3e-3, schedule=OneCycle()),
+            epochs=40,
+            batch=64,
+        )
+        for method in METHODS
+    }
