@@ -4,7 +4,6 @@ import dataclasses
 
 import pytest
 import torch
-from toys import classifier, images, labels, predicted, smooth
 from torch import Tensor, nn
 
 from hardy.attacks import DLR, KL, L2, NATTACK, PGD, Attack, CrossEntropy, Linf, Margin, cw, fgsm
@@ -12,9 +11,10 @@ from hardy.attacks.names import ATTACKS, named
 from hardy.describe import describe, rebuild
 from hardy.errors import UsageError
 from hardy.randomness import Noise
+from toys import classifier, images, labels, predicted, smooth
 
 N = 9
-SMALL = {"steps": 12, "population": 6, "learning_rate": 0.3, "test_every": 4}
+SMALL = {"steps": 12, "population": 6, "learning_rate": 0.05, "test_every": 4}
 
 # every attack there is, every loss, start and ball at least once; new attacks are added here
 CASES: dict[str, Attack] = {
@@ -29,15 +29,13 @@ CASES: dict[str, Attack] = {
     "nattack": NATTACK(Linf(0.1), **SMALL),
     "nattack-l2": NATTACK(L2(0.5), **SMALL),
     "nattack-first-member": NATTACK(Linf(0.1), runner_up="first-member", **SMALL),
-} | {
-    f"pgd-{type(loss).__name__}-{start}-{momentum}-{type(ball).__name__}": PGD(
-        ball, steps=5, start_at=start, momentum=momentum, loss=loss
-    )
-    for loss in (CrossEntropy(), KL(), Margin(), DLR())
-    for start in ("uniform", "gaussian", "image")
-    for momentum in (0.0, 0.75)
-    for ball in (Linf(0.1), L2(0.5))
 }
+# every loss from every start; balls and momentum take turns, so that each loss and each start meets both of both
+for i, loss in enumerate((CrossEntropy(), KL(), Margin(), DLR())):
+    for j, start in enumerate(("uniform", "gaussian", "image")):
+        ball, momentum = (Linf(0.1), L2(0.5))[(i + j) % 2], (0.0, 0.75)[(i // 2 + j) % 2]
+        name = f"pgd-{type(loss).__name__}-{start}-{momentum:g}-{type(ball).__name__}"
+        CASES[name] = PGD(ball, steps=5, start_at=start, momentum=momentum, loss=loss)
 every_attack = pytest.mark.parametrize("attack", CASES.values(), ids=CASES.keys())
 
 
@@ -137,7 +135,9 @@ def test_the_same_noise_gives_the_same_images(attack):
 @every_attack
 def test_other_noise_gives_other_images_where_there_is_any(attack):
     model, x, target, noise = case(attack)
-    first, second = (attack(model, x, target, n) for n in (noise, noise.derive("other")))
+    # many steps may end in one corner of the ball, wherever they began
+    short = dataclasses.replace(attack, steps=min(1, attack.iterations))
+    first, second = (short(model, x, target, n) for n in (noise, noise.derive("other")))
     random = not isinstance(attack, PGD) or attack.start_at != "image"
     assert torch.equal(first, second) != random
 
@@ -233,7 +233,9 @@ def test_advancing_leaves_the_state_it_was_given_alone(attack):
         return
     model, x, target, noise = case(attack)
     state = attack.start(model, x, target, noise)
-    tensors = {f.name: getattr(state, f.name) for f in dataclasses.fields(state) if isinstance(getattr(state, f.name), Tensor)}
+    tensors = {
+        f.name: getattr(state, f.name) for f in dataclasses.fields(state) if isinstance(getattr(state, f.name), Tensor)
+    }
     before = {name: value.clone() for name, value in tensors.items()}
     attack.advance(model, x, target, state)
     assert all(torch.equal(value, before[name]) for name, value in tensors.items())

@@ -104,7 +104,9 @@ def test_what_does_not_describe_settings_is_refused_in_a_sentence(data, said):
         rebuild(data, TestLeaf)
 
 
-KEYS = st.sampled_from(["type", "ball", "steps", "eps", "loss", "kappa", "step_size", "start_at", "several", "number", "?"])
+KEYS = st.sampled_from(
+    ["type", "ball", "steps", "eps", "loss", "kappa", "step_size", "start_at", "several", "number", "?"]
+)
 PLAIN = (
     st.none()
     | st.booleans()

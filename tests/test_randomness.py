@@ -86,7 +86,12 @@ def philox_purpose(noise: Noise) -> int:
 def test_a_rows_numbers_do_not_depend_on_the_other_rows_or_their_order():
     rows = torch.tensor([9, 2, 70_000, 5, 0, 31])
     whole = Noise(1, rows)
-    for kind in (lambda n: n.bits((3, 5)), lambda n: n.uniform((7,)), lambda n: n.normal((3, 3)), lambda n: n.permutation(9)):
+    for kind in (
+        lambda n: n.bits((3, 5)),
+        lambda n: n.uniform((7,)),
+        lambda n: n.normal((3, 3)),
+        lambda n: n.permutation(9),
+    ):
         expected = kind(whole)
         order = torch.tensor([4, 0, 5, 2, 1, 3])
         assert torch.equal(kind(Noise(1, rows[order])), expected[order])

@@ -82,9 +82,7 @@ class ToyClassifier(Classifier):
         return logits
 
 
-def smooth(
-    classes: int = 3, shape: Sequence[int] = SHAPE, seed: int = 0, dtype: torch.dtype = torch.float32
-) -> Smooth:
+def smooth(classes: int = 3, shape: Sequence[int] = SHAPE, seed: int = 0, dtype: torch.dtype = torch.float32) -> Smooth:
     """A `Smooth` network in evaluation mode."""
     with torch.random.fork_rng(devices=[]):
         model = Smooth(classes, shape[0])
@@ -130,7 +128,9 @@ def split_of(x: Tensor, y: Tensor, classes: int) -> Split:
     return Split((x * 255).round().to(torch.uint8), y, names, torch.arange(len(x)), "made up")
 
 
-def split(n: int, model: nn.Module | None = None, classes: int = 3, shape: Sequence[int] = SHAPE, seed: int = 0) -> Split:
+def split(
+    n: int, model: nn.Module | None = None, classes: int = 3, shape: Sequence[int] = SHAPE, seed: int = 0
+) -> Split:
     """A split of random images; its labels are those of the network, or random ones."""
     made = split_of(images(n, shape, seed), labels(n, classes, seed), classes)
     return made if model is None else split_of(made.x(), predicted(model, made.x()), classes)

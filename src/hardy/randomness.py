@@ -88,11 +88,13 @@ class Noise:
 
     @staticmethod
     def cat(parts: Sequence["Noise"]) -> "Noise":
-        """The rows of several parts of one stream, one after another."""
-        draws: Tensor | int = parts[0].draws
-        if isinstance(draws, Tensor):
-            draws = torch.cat([torch.as_tensor(p.draws) for p in parts])
-        return parts[0]._with(rows=torch.cat([p.rows for p in parts]), draws=draws)
+        """The rows of several parts of one stream, one after another, each at its own draw."""
+        draws = torch.cat([part._row_draws() for part in parts])
+        return parts[0]._with(rows=torch.cat([part.rows for part in parts]), draws=draws)
+
+    def _row_draws(self) -> Tensor:
+        """int64 (N,): the draw each row is at."""
+        return torch.as_tensor(self.draws, dtype=torch.int64, device=self.rows.device).expand(len(self.rows))
 
     @property
     def shared(self) -> "Noise":
@@ -107,7 +109,7 @@ class Noise:
         blocks = -(-count // 4)
         purpose = int.from_bytes(hashlib.blake2b(self.purpose.encode(), digest_size=4).digest(), "little")
         rows = self.rows.bitwise_and(_LOW)
-        draws = torch.as_tensor(self.draws, dtype=torch.int64, device=device).expand(len(rows))
+        draws = self._row_draws().bitwise_and(_LOW)
         at_once = max(1, _CHUNK // max(1, blocks)) if device.type == "cpu" else max(1, len(rows))
         position = torch.arange(blocks, device=device)
         parts = []

@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 import pytest
 import torch
-from toys import images, labels, smooth
 from torch import Tensor
 
 from hardy.attacks import PGD, Linf
 from hardy.attacks.attack import State, check_images
 from hardy.errors import UsageError
 from hardy.randomness import Noise
+from toys import images, labels, smooth
 
 
 @dataclass

@@ -8,11 +8,11 @@ import torch
 from hypothesis import example, given
 from hypothesis import settings as tried
 from scipy import stats
-from toys import images
 
 from hardy.attacks.balls import L2, Linf, fraction
 from hardy.errors import UsageError
 from hardy.randomness import Noise
+from toys import images
 
 PIXELS = st.sampled_from([0.0, 1.0, 0.5, 2.0**-24, 1 - 2.0**-24]) | st.floats(0, 1, width=32)
 RADII = st.sampled_from([0.0, 8 / 255, 0.03, 0.031, 1e-8, 2.0**-24, 0.5, 1.0]) | st.floats(0, 1)
@@ -57,11 +57,23 @@ def test_many_pixels_and_radii_lie_within_eps_to_the_last_bit():
         assert float(exact(L2(radius).project(far, x), x).square().sum((1, 2, 3)).sqrt().max()) <= radius
 
 
+@pytest.mark.parametrize("pixels", [1, 2, 3, 16, 768])
+def test_large_l2_radii_are_kept_to_the_last_bit_where_nothing_is_clipped(pixels):
+    for number, share in enumerate(Noise.of_batch(1, purpose="shares").uniform((40,), 0, 0.95)[0].double().tolist()):
+        x = images(4000 // pixels, (1, 1, pixels), number, high=0.05)
+        each = share * (1.01 + images(4000 // pixels, (1, 1, pixels), number + 1, high=0.05))
+        eps = share * pixels**0.5
+        x_adv = L2(eps).project(x + each, x)
+        assert float(exact(x_adv, x).square().sum((1, 2, 3)).sqrt().max()) <= eps
+
+
 @pytest.mark.parametrize("shape", [(1, 1, 1), (3, 8, 8), (3, 96, 96)])
 def test_the_radius_is_used_up_but_for_rounding(shape):
     x = images(3, shape, low=0.4, high=0.6)
     direction = Noise.of_batch(3).normal(shape)
-    assert Linf(0.1).distance(Linf(0.1).project(x + direction.sign(), x), x).tolist() == pytest.approx([0.1] * 3, abs=2e-7)
+    assert Linf(0.1).distance(Linf(0.1).project(x + direction.sign(), x), x).tolist() == pytest.approx(
+        [0.1] * 3, abs=2e-7
+    )
     far = x + 100 * direction
     assert L2(0.1).distance(L2(0.1).project(far, x), x).tolist() == pytest.approx([0.1] * 3, abs=1.2e-5)
 
@@ -140,7 +152,8 @@ def test_no_other_direction_of_the_unit_ball_goes_up_more(ball):
     g = Noise.of_batch(1).normal((1, 3, 3)).double()
     best = (g * ball.ascend(g)).sum()
     others = Noise.of_batch(2000, purpose="others").normal((1, 3, 3)).double()
-    others = others / (others.abs().amax((1, 2, 3), True) if isinstance(ball, Linf) else others.square().sum((1, 2, 3), True).sqrt())
+    norm = others.flatten(1).norm(p=torch.inf if isinstance(ball, Linf) else 2, dim=1)
+    others = others / norm.view(-1, 1, 1, 1)
     assert float((g * others).sum((1, 2, 3)).max()) <= float(best)
 
 
@@ -207,7 +220,7 @@ def test_linf_radii_outside_the_pixels_units_are_refused(eps):
 
 @pytest.mark.parametrize("eps", [-0.1, math.nan])
 def test_l2_radii_below_zero_are_refused(eps):
-    with pytest.raises(UsageError, match="eps is .*; it must be at least 0"):
+    with pytest.raises(UsageError, match=r"eps is .*; it must be at least 0"):
         L2(eps)
 
 

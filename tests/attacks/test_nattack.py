@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from toys import Linear, images, labels, linear, predicted, smooth, worst_linf
 
 from hardy.attacks import L2, NATTACK, Linf
 from hardy.attacks.nattack import NAttackState
 from hardy.errors import UsageError
 from hardy.randomness import Noise
+from toys import images, labels, linear, predicted, smooth, worst_linf
 
 
 def run(attack: NATTACK, f, x: torch.Tensor, y: torch.Tensor, noise: Noise | None = None) -> NAttackState:
@@ -82,7 +82,10 @@ def test_it_does_what_a_plain_loop_over_one_image_does(runner_up, seed, publishe
 def test_taking_the_runner_up_from_the_first_member_is_another_attack():
     model, x = smooth(), images(3)
     y = predicted(model, x)
-    means = [run(NATTACK(Linf(0.1), steps=2, population=20, runner_up=r), model, x, y).mu for r in ("per-member", "first-member")]
+    means = [
+        run(NATTACK(Linf(0.1), steps=2, population=20, runner_up=r), model, x, y).mu
+        for r in ("per-member", "first-member")
+    ]
     assert not torch.allclose(*means, atol=1e-5)
 
 
@@ -112,16 +115,21 @@ def test_it_breaks_the_images_of_a_linear_model_that_can_be_broken_easily_and_no
 # counts
 
 
-@pytest.mark.parametrize(("steps", "population", "every", "tests"), [(20, 5, 10, 2), (21, 4, 10, 3), (7, 3, 1, 7), (1, 2, 10, 1)])
+@pytest.mark.parametrize(
+    ("steps", "population", "every", "tests"), [(20, 5, 10, 2), (21, 4, 10, 3), (7, 3, 1, 7), (1, 2, 10, 1)]
+)
 def test_an_image_that_resists_costs_every_member_of_every_update_and_the_tests(steps, population, every, tests):
     shown = 0
 
     def resists(z: torch.Tensor) -> torch.Tensor:
         nonlocal shown
         shown += len(z)
-        return torch.tensor([5.0, 0.0, 1.0]).expand(len(z), 3) + z.mean((1, 2, 3))[:, None] * torch.tensor([0.0, 0.1, 0.2])
+        return torch.tensor([5.0, 0.0, 1.0]).expand(len(z), 3) + z.mean((1, 2, 3))[:, None] * torch.tensor(
+            [0.0, 0.1, 0.2]
+        )
 
-    state = run(NATTACK(Linf(0.05), steps=steps, population=population, test_every=every), resists, images(3), torch.zeros(3).long())
+    attack = NATTACK(Linf(0.05), steps=steps, population=population, test_every=every)
+    state = run(attack, resists, images(3), torch.zeros(3, dtype=torch.int64))
     assert state.queries.tolist() == [steps * population + tests] * 3
     assert shown == 3 * (steps * population + tests)
     assert state.done.all()

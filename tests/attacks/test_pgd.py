@@ -4,13 +4,13 @@ import warnings
 
 import pytest
 import torch
-from toys import Linear, classifier, images, labels, linear, predicted, smooth, worst_l2, worst_linf
 
 from hardy.attacks import DLR, KL, L2, PGD, CrossEntropy, Linf, Margin, cw, fgsm
 from hardy.attacks.pgd import PGDState
 from hardy.errors import UsageError
 from hardy.models import frozen
 from hardy.randomness import Noise
+from toys import Linear, classifier, images, labels, linear, predicted, smooth, worst_l2, worst_linf
 
 EPS = 8 / 255
 
@@ -127,9 +127,9 @@ def test_the_step_size_left_out_is_a_quarter_of_the_radius():
 # starts
 
 
-def starts(start_at: str, ball=Linf(0.1)) -> torch.Tensor:
+def starts(start_at: str, eps: float = 0.1) -> torch.Tensor:
     x = images(200, (1, 8, 8), low=0.3, high=0.7)
-    return PGD(ball, steps=0, start_at=start_at)(smooth(), x, labels(200)) - x
+    return PGD(Linf(eps), steps=0, start_at=start_at)(smooth(), x, labels(200)) - x
 
 
 def test_a_uniform_start_fills_the_ball():
@@ -146,7 +146,7 @@ def test_a_gaussian_start_has_a_deviation_of_a_thousandth():
 
 
 def test_a_gaussian_start_stays_in_a_smaller_ball():
-    offset = starts("gaussian", Linf(0.0005))
+    offset = starts("gaussian", 0.0005)
     assert float(offset.abs().max()) <= 0.0005
 
 
@@ -188,7 +188,9 @@ def test_neither_mode_nor_parameters_nor_their_gradients_are_touched(context, tr
         assert torch.is_grad_enabled() == (context is torch.enable_grad)
     assert bool((x_adv != x).any())
     assert [m.training for m in model.modules()] == modes
-    assert all(torch.equal(p, before[name]) and p.grad is None and p.requires_grad for name, p in model.named_parameters())
+    assert all(
+        torch.equal(p, before[name]) and p.grad is None and p.requires_grad for name, p in model.named_parameters()
+    )
     assert torch.equal(x, images(5))
 
 
@@ -270,7 +272,8 @@ def test_settings_out_of_range_are_refused(change, said):
 
 
 def test_the_summary_holds_all_numbers():
-    assert PGD(Linf(EPS), steps=20).summary == "PGD on CrossEntropy(), Linf 8/255, 20 steps of 2/255 from a uniform point of the ball"
+    shown = PGD(Linf(EPS), steps=20).summary
+    assert shown == "PGD on CrossEntropy(), Linf 8/255, 20 steps of 2/255 from a uniform point of the ball"
     shown = PGD(L2(0.5), steps=1, step_size=0.3, start_at="image", momentum=0.75, loss=Margin()).summary
     assert shown == "PGD on Margin(kappa=50.0), L2 0.5, 1 step of 0.3 from x, momentum 0.75"
     assert "from x + 0.001 N(0, 1)" in PGD(start_at="gaussian").summary

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from toys import images
 
 from hardy.data.augment import Augment
 from hardy.describe import describe, rebuild
 from hardy.errors import UsageError
 from hardy.randomness import Noise
+from toys import images
 
 N = 400
 

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from toys import images
 
 from hardy.data.block_shuffle import block_order, block_shuffle, random_roll
 from hardy.errors import UsageError
 from hardy.randomness import Noise
+from toys import images
 
 
 def cuts_and_order(noise: Noise, k: int, length: int) -> tuple[list[int], list[int]]:
@@ -17,7 +17,9 @@ def cuts_and_order(noise: Noise, k: int, length: int) -> tuple[list[int], list[i
     return cuts, [rank.index(place) for place in range(k)]
 
 
-def authors_procedure(x: np.ndarray, rows: tuple[list[int], list[int]], columns: tuple[list[int], list[int]]) -> np.ndarray:
+def authors_procedure(
+    x: np.ndarray, rows: tuple[list[int], list[int]], columns: tuple[list[int], list[int]]
+) -> np.ndarray:
     """Cut points sorted with the side appended; blocks concatenated in the order drawn; then the same across."""
     for axis, (cuts, order) in ((2, rows), (3, columns)):
         ends = sorted([*cuts, x.shape[axis]])
@@ -179,7 +181,9 @@ def test_gradients_pass_through_the_shuffle():
     x = images(2, (1, 5, 5)).double().requires_grad_()
     for per_image in (False, True):
         weight = torch.arange(50.0).view(2, 1, 5, 5).double()
-        (gradient,) = torch.autograd.grad((weight * block_shuffle(x, 3, Noise.of_batch(2), per_image=per_image)).sum(), x)
+        (gradient,) = torch.autograd.grad(
+            (weight * block_shuffle(x, 3, Noise.of_batch(2), per_image=per_image)).sum(), x
+        )
         assert gradient.flatten().sort().values.tolist() == list(range(50))
 
 

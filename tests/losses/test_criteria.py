@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from toys import labels
 
 from hardy.errors import UsageError
 from hardy.losses import logits as of_logits
 from hardy.losses.criteria import DLR, KL, CrossEntropy, Margin
 from hardy.randomness import Noise
+from toys import labels
 
 Z = Noise.of_batch(8, purpose="logits").normal((5,))
 Y = labels(8, 5)

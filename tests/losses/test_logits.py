@@ -5,11 +5,11 @@ import math
 import pytest
 import torch
 from scipy import special, stats
-from toys import labels
 
 from hardy.errors import UsageError
 from hardy.losses.logits import cross_entropy, dlr, kl, margin, runner_up, soft_cross_entropy, squared_distance
 from hardy.randomness import Noise
+from toys import labels
 
 Z = torch.tensor([[1.0, 3.0, 2.0], [0.0, -1.0, 4.0]])
 Y = torch.tensor([0, 2])

@@ -6,11 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+from itertools import chain
 from pathlib import Path
 
 import pytest
 import torch
 
+from hardy import files
 from hardy.attacks import PGD, Linf
 from hardy.data.augment import Augment
 from hardy.describe import describe, rebuild
@@ -34,6 +36,12 @@ FULL = tiny(
     validation=Validation(images=6, attack=PGD(Linf(0.02), steps=2)),
 )
 STEPS = 9
+
+
+@pytest.fixture(autouse=True)
+def _quick_disk(monkeypatch) -> None:
+    """No test here cuts the power: nothing need be on the disk before it is read again."""
+    monkeypatch.setattr(files, "_sync", lambda path: None)
 
 
 def stop_after(step: int) -> Watch:
@@ -78,7 +86,9 @@ def assert_same_run(a: Path, b: Path) -> None:
     assert one["average"] is None or same(one["average"], other["average"])
     for i, values in one["optimizer"]["state"].items():
         assert same(values, other["optimizer"]["state"][i])
-    assert {key: one["best"][key] for key in ("value", "step")} == {key: other["best"][key] for key in ("value", "step")}
+    assert {key: one["best"][key] for key in ("value", "step")} == {
+        key: other["best"][key] for key in ("value", "step")
+    }
 
 
 @pytest.fixture(scope="module")
@@ -112,17 +122,14 @@ def network_weights(folder: Path) -> Path:
     "stops",
     [
         [stop_after(1)],
-        [stop_after(2)],
         [stop_after(4)],
         [stop_after(6)],
         [stop_after(9)],
-        [stop_at_row("train", 3)],
         [stop_at_row("train", 5)],
         [stop_at_row("validation", 6)],
-        [stop_at_row("validation", 9)],
         [stop_after(2), stop_after(5), stop_at_row("train", 8)],
     ],
-    ids=["1", "2", "4", "6", "9", "row 3", "row 5", "validation 6", "validation 9", "thrice"],
+    ids=["1", "4", "6", "9", "row 5", "validation 6", "thrice"],
 )
 def test_an_interrupted_run_ends_as_the_undisturbed_one_to_the_bit(tmp_path, undisturbed, stops):
     for watch in stops:
@@ -131,7 +138,7 @@ def test_an_interrupted_run_ends_as_the_undisturbed_one_to_the_bit(tmp_path, und
     assert_same_run(undisturbed, train(FULL, tmp_path / "run", device="cpu"))
 
 
-@pytest.mark.parametrize("step", [1, 5, 7])
+@pytest.mark.parametrize("step", [1, 5])
 def test_so_does_one_that_saves_at_the_ends_of_epochs_only(tmp_path, step):
     whole = train(FULL, tmp_path / "whole", device="cpu")
     with pytest.raises(Stopped):
@@ -140,8 +147,7 @@ def test_so_does_one_that_saves_at_the_ends_of_epochs_only(tmp_path, step):
 
 
 @pytest.mark.usefixtures("often")
-@pytest.mark.parametrize("ending", ["safetensors", "state.pt"])
-@pytest.mark.parametrize("how", ["missing", "cut", "flipped"])
+@pytest.mark.parametrize(("ending", "how"), [("safetensors", "cut"), ("state.pt", "flipped"), ("state.pt", "missing")])
 def test_so_does_one_whose_newest_checkpoint_was_damaged(tmp_path, undisturbed, ending, how):
     with pytest.raises(Stopped):
         train(FULL, tmp_path / "run", device="cpu", watch=stop_after(6))
@@ -206,7 +212,9 @@ def test_a_killed_process_is_resumed_to_the_same_end(tmp_path, undisturbed, ofte
 
 def test_a_finished_run_started_again_does_nothing(tmp_path):
     folder = train(FULL, tmp_path / "run", device="cpu")
-    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != "last.safetensors"}
+    before = {
+        file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != "last.safetensors"
+    }
     last = weights(folder / "last.safetensors")
     notes: list[str] = []
 
@@ -214,7 +222,9 @@ def test_a_finished_run_started_again_does_nothing(tmp_path):
         raise AssertionError
 
     assert train(FULL, folder, device="cpu", watch=Watch(step=never, row=never, note=notes.append)) == folder
-    after = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != "last.safetensors"}
+    after = {
+        file: file.read_bytes() for file in folder.rglob("*") if file.is_file() and file.name != "last.safetensors"
+    }
     assert after == before
     assert same(weights(folder / "last.safetensors"), last)
     assert len(notes) == 1
@@ -261,7 +271,9 @@ def test_a_first_loss_that_is_not_finite_says_that_there_is_no_checkpoint(tmp_pa
 
 @pytest.mark.parametrize("validation", [Validation(), Validation(images=6, attack=PGD(steps=1))])
 @pytest.mark.parametrize(("at", "kept"), [(3, "no checkpoint had been made"), (6, "the checkpoint of step 3 is kept")])
-def test_weights_that_the_last_update_broke_are_not_saved_although_every_loss_was_finite(tmp_path, validation, at, kept):
+def test_weights_that_the_last_update_broke_are_not_saved_although_every_loss_was_finite(
+    tmp_path, validation, at, kept
+):
     run = tiny(data=InMemory(26 + validation.images), objective=BreaksWeightsAt(at), validation=validation)
     with pytest.raises(FailedError, match=rf"The weights are not finite after step {at}, in .*; {kept}"):
         train(run, tmp_path / "run", device="cpu")
@@ -319,7 +331,9 @@ def test_more_held_out_images_than_there_are_is_refused(tmp_path):
 def test_best_weights_are_those_of_the_first_epoch_with_the_highest_robust_accuracy_on_held_out_images(
     tmp_path, monkeypatch, spare
 ):
-    run = tiny(data=InMemory(32, spare), optimizer=Adam(), epochs=4, validation=Validation(images=6, attack=PGD(steps=3)))
+    run = tiny(
+        data=InMemory(32, spare), optimizer=Adam(), epochs=4, validation=Validation(images=6, attack=PGD(steps=3))
+    )
     part, held_out = training_parts(run)
     seen, values = [], iter([1, 3, 3, 2, 0])
 
@@ -333,7 +347,9 @@ def test_best_weights_are_those_of_the_first_epoch_with_the_highest_robust_accur
     assert not set(held_out.indices.tolist()) & set(part.indices.tolist())
     assert [row["robust"] for row in rows(folder, "validation")] == [1 / 6, 3 / 6, 3 / 6, 2 / 6]
     # a constant learning rate: the network after two epochs is that of a run of two
-    shorter = train(dataclasses.replace(run, epochs=2, validation=Validation(images=6, every=9)), tmp_path / "2", device="cpu")
+    shorter = train(
+        dataclasses.replace(run, epochs=2, validation=Validation(images=6, every=9)), tmp_path / "2", device="cpu"
+    )
     assert same(weights(folder / "best.safetensors"), weights(shorter / "last.safetensors"))
     assert not same(weights(folder / "best.safetensors"), weights(folder / "last.safetensors"))
     assert same(load(folder).state_dict(), weights(folder / "best.safetensors"))
@@ -366,7 +382,9 @@ def test_a_run_makes_as_many_steps_as_its_length_says_and_saves_at_ends_of_epoch
     made = []
     folder = train(tiny(**length), tmp_path / "run", device="cpu", watch=Watch(step=lambda *at: made.append(at)))
     assert made == [(step, saved[-1]) for step in range(1, saved[-1] + 1)]
-    assert sorted(file.name for file in (folder / "checkpoints").glob("*.pt")) == [f"step-{s:08d}.state.pt" for s in saved]
+    assert sorted(file.name for file in (folder / "checkpoints").glob("*.pt")) == [
+        f"step-{s:08d}.state.pt" for s in saved
+    ]
     assert [row["step"] for row in rows(folder, "train")] == saved
     assert rows(folder, "train")[-1]["epoch"] == pytest.approx(saved[-1] / 3, abs=1e-4)
 
@@ -384,7 +402,9 @@ def test_a_batch_larger_than_the_data_is_refused_and_leaves_no_folder(tmp_path):
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_others(tmp_path):
-    runs = {name: train(tiny(seed=seed), tmp_path / name, device="cpu") for name, seed in (("a", 0), ("b", 0), ("c", 1))}
+    runs = {
+        name: train(tiny(seed=seed), tmp_path / name, device="cpu") for name, seed in (("a", 0), ("b", 0), ("c", 1))
+    }
     last = {name: weights(folder / "last.safetensors") for name, folder in runs.items()}
     assert same(last["a"], last["b"])
     assert not same(last["a"], last["c"])
@@ -400,7 +420,7 @@ def test_training_leaves_torchs_global_generator_alone(tmp_path):
 def test_the_order_of_the_images_is_another_permutation_in_each_epoch(tmp_path, monkeypatch):
     seen = _record(monkeypatch)
     train(tiny(batch=13, epochs=4, augment=Augment()), tmp_path / "run", device="cpu")
-    epochs = [sum(seen[i : i + 2], []) for i in range(0, 8, 2)]
+    epochs = [[*chain(*seen[i : i + 2])] for i in range(0, 8, 2)]
     assert all(sorted(epoch) == list(range(26)) for epoch in epochs)
     assert len({tuple(epoch) for epoch in epochs}) == 4
 
@@ -409,8 +429,8 @@ def test_the_last_smaller_batch_of_an_epoch_is_left_out(tmp_path, monkeypatch):
     seen = _record(monkeypatch)
     train(tiny(batch=8, epochs=4, augment=Augment()), tmp_path / "run", device="cpu")
     assert [len(batch) for batch in seen] == [8] * 12
-    assert all(len(set(sum(seen[i : i + 3], []))) == 24 for i in range(0, 12, 3))
-    assert len(set(sum(seen, []))) == 26  # other images are left out the next time
+    assert all(len(set(chain(*seen[i : i + 3]))) == 24 for i in range(0, 12, 3))
+    assert len(set(chain(*seen))) == 26  # other images are left out the next time
 
 
 def _record(monkeypatch) -> list[list[int]]:
@@ -426,20 +446,22 @@ def _record(monkeypatch) -> list[list[int]]:
     return seen
 
 
-def test_augmentation_and_attack_have_their_own_random_numbers_at_each_step(tmp_path, monkeypatch):
-    seen, keys = [], set()
+def test_augmentation_and_objective_have_other_random_numbers_at_each_step(tmp_path, monkeypatch):
+    run, keys, flipped = tiny(batch=26, epochs=4, seed=7), [], []
+    originals = training_parts(run)[0].x()
 
     class Recording(loop.Step):
         def forward(self, x, y, noise):
-            seen.append(x)
-            keys.add((noise.seed, noise.purpose, noise.step))
+            keys.append((noise.seed, noise.purpose, noise.step, len(noise)))
+            flipped.append(tuple(not (originals == image).flatten(1).all(1).any() for image in x))
             return super().forward(x, y, noise)
 
     monkeypatch.setattr(loop, "Step", Recording)
-    train(tiny(batch=26, epochs=4, seed=7), tmp_path / "run", device="cpu")
-    assert keys == {(7, "objective", step) for step in range(4)}
-    flipped = [frozenset((x[:, 0, 0, 7] * 255).round().long().tolist()) for x in seen]  # of flipped images: the index
+    train(run, tmp_path / "run", device="cpu")
+    assert keys == [(7, "objective", step, 26) for step in range(4)]
+    # by place in the batch: the order of the images is no part of it
     assert len(set(flipped)) == 4
+    assert all(4 < sum(places) < 22 for places in flipped)
 
 
 # one step
@@ -479,7 +501,9 @@ def test_a_step_of_plain_sgd_goes_down_the_gradient_of_the_sum_of_the_terms(tmp_
     x, y, _ = next(loop.batches(part, 26, loop.Noise.of_batch(1, 0, purpose="order")))
     sum(run.objective(model, x, y, loop.Noise.of_batch(26, 0, purpose="objective")).values()).backward()
     for name, p in model.named_parameters():
-        torch.testing.assert_close(after[name], before[name] - 0.5 * (p.grad + 0.1 * before[name]), rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(
+            after[name], before[name] - 0.5 * (p.grad + 0.1 * before[name]), rtol=1e-4, atol=1e-6
+        )
 
 
 def test_the_rate_of_each_step_follows_the_schedule(tmp_path, monkeypatch):
@@ -513,9 +537,9 @@ def test_with_an_average_it_is_what_is_saved_and_validated(tmp_path, monkeypatch
 
 
 def test_training_lowers_the_loss(tmp_path):
-    run = tiny(objective=Standard(), optimizer=Adam(lr=0.01), epochs=30, augment=Augment())
+    run = tiny(objective=Standard(), optimizer=Adam(lr=0.01), epochs=15, augment=Augment())
     losses = [row["loss"] for row in rows(train(run, tmp_path / "run", device="cpu"), "train")]
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.7 * losses[0]
 
 
 def test_the_weights_say_which_step_run_and_data_they_are_of(tmp_path):

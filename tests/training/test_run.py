@@ -60,6 +60,14 @@ def test_a_run_is_rebuilt_equal_from_json_and_every_setting_is_part_of_its_id():
     again = rebuild(json.loads(json.dumps(describe(run))), Run)
     assert again == run
     assert fingerprint(again) == fingerprint(run)
-    other = {"name": "other", "epochs": 4, "batch": 9, "average": None, "precision": "bfloat16", "seed": 6, "compile": True}
+    other = {
+        "name": "other",
+        "epochs": 4,
+        "batch": 9,
+        "average": None,
+        "precision": "bfloat16",
+        "seed": 6,
+        "compile": True,
+    }
     ids = {fingerprint(dataclasses.replace(run, **{key: value})) for key, value in other.items()}
     assert len(ids | {fingerprint(run)}) == len(other) + 1

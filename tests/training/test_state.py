@@ -79,7 +79,9 @@ def test_a_new_folder_says_all_about_its_run(tmp_path):
 def test_a_checkpoint_comes_back_equal(tmp_path, average):
     folder(tmp_path).commit(point(7, average=average))
     assert equal(folder(tmp_path).newest(), point(7, average=average))
-    assert not equal(folder(tmp_path).newest(), dataclasses.replace(point(7, average=average), weights=point(8).weights))
+    assert not equal(
+        folder(tmp_path).newest(), dataclasses.replace(point(7, average=average), weights=point(8).weights)
+    )
 
 
 def test_what_users_load_is_the_average_where_there_is_one(tmp_path):

@@ -82,6 +82,11 @@ class Attack(ABC):
         return 1
 
     @property
+    def stops_at_success(self) -> bool:
+        """Whether the attack asks f itself if an image is broken, and leaves that image then."""
+        return False
+
+    @property
     @abstractmethod
     def summary(self) -> str:
         """The attack in one line, with all its numbers."""
@@ -98,7 +103,8 @@ class Attack(ABC):
 
         target: what the criterion compares f's output with; labels (N,) for most. noise: left out, a fixed seed.
 
-        Raises: UsageError unless x is a floating-point (N, C, H, W) tensor in [0, 1] and target and noise have N rows.
+        Raises: UsageError unless x is a floating-point (N, C, H, W) tensor in [0, 1] and target and noise have N rows, and labels
+        are int64 and name classes that f has.
         """
         check_images(x)
         if isinstance(target, Tensor) and (target.ndim == 0 or len(target) != len(x)):
@@ -109,7 +115,31 @@ class Attack(ABC):
             raise UsageError(f"There are {len(x)} images and {len(noise)} rows of noise; one each is needed.")
         if not len(x):
             return x.detach().clone()
+        if isinstance(target, Tensor) and not target.is_floating_point():
+            f = _labels_checked(f, target)
         return self.perturb(f, x.detach(), target, Noise.of_batch(len(x), device=x.device) if noise is None else noise)
+
+
+def _labels_checked(f: Forward, labels: Tensor) -> Forward:
+    """The same f, whose first output is held against the labels: only it tells how many classes there are."""
+    if labels.dtype != torch.int64 or labels.ndim != 1:
+        raise UsageError(f"Labels are {labels.dtype} {tuple(labels.shape)}; they must be int64 (N,).")
+    low, high = (int(v) for v in labels.aminmax())
+    unchecked = True
+
+    def checked(x: Images) -> Any:
+        nonlocal unchecked
+        out = f(x)
+        if unchecked:
+            unchecked = False
+            if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(x):
+                given = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+                raise UsageError(f"For {len(x)} images f gives {given}; with labels it must give logits (N, K).")
+            if not 0 <= low <= high < out.shape[1]:
+                raise UsageError(f"Labels lie in {low}..{high}; f gives {out.shape[1]} classes, 0..{out.shape[1] - 1}.")
+        return out
+
+    return checked
 
 
 def check_images(x: Tensor) -> None:

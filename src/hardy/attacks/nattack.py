@@ -24,7 +24,7 @@ from hardy.randomness import Noise
 from hardy.types import Images, Labels, PerSample
 
 _MOST = 1000.0  # the reward's floor
-_FORWARD_AT_ONCE = 600  # population members in one forward pass
+_MEMBERS_AT_ONCE = 600  # population members drawn, and passed through f, together
 
 
 @dataclass
@@ -64,6 +64,10 @@ class NATTACK(Attack):
         return self.population
 
     @property
+    def stops_at_success(self) -> bool:
+        return True
+
+    @property
     def summary(self) -> str:
         return (
             f"NATTACK, {self.ball}, {self.steps} updates of {self.population} members, sigma {self.sigma:g}, "
@@ -89,38 +93,39 @@ class NATTACK(Attack):
         )
         with torch.no_grad():
             active = self._test(f, x, target, new, active[state.step[active] % self.test_every == 0], active)
-            if len(active):
-                mu, step = state.mu[active], state.step[active]
-                drawn = state.noise[active].draw(step + 1).normal((self.population, *x.shape[1:])).to(x.dtype)
-                rewards = self._rewards(f, x[active], target[active], mu[:, None] + self.sigma * drawn)
-                rewards = rewards - rewards[:, :1]  # equal rewards become zeros, whose mean is exact; theirs is not
-                advantage = (rewards - rewards.mean(1, True)) / (rewards.std(1, correction=0, keepdim=True) + 1e-7)
-                ascent = torch.einsum("nb,nbchw->nchw", advantage, drawn)
-                new.mu[active] = mu + self.learning_rate / (self.population * self.sigma) * ascent
-                new.queries[active] += self.population
+            for some in active.split(max(1, _MEMBERS_AT_ONCE // self.population)):
+                new.mu[some] += self._update(f, x[some], target[some], state.select(some))
+                new.queries[some] += self.population
         new.done |= new.step >= self.steps
         return new
+
+    def _update(self, f: Forward, x: Images, y: Labels, state: NAttackState) -> Tensor:
+        """The step of mu, for images that are all to be moved."""
+        drawn = state.noise.draw(state.step + 1).normal((self.population, *x.shape[1:])).to(x.dtype)
+        rewards = self._rewards(f, x, y, state.mu[:, None] + self.sigma * drawn)
+        rewards = rewards - rewards[:, :1]  # equal rewards become zeros, whose mean is exact; theirs is not
+        advantage = (rewards - rewards.mean(1, True)) / (rewards.std(1, correction=0, keepdim=True) + 1e-7)
+        return self.learning_rate / (self.population * self.sigma) * torch.einsum("nb,nbchw->nchw", advantage, drawn)
 
     def _test(self, f: Forward, x: Images, target: Labels, new: NAttackState, due: Tensor, active: Tensor) -> Tensor:
         """Show f the means that are due; those it gets wrong are done. Returns the images that go on."""
         if not len(due):
             return active
-        mean = self._image(x[due], new.mu[due])
+        mean = self._image(x[due], _before_tanh(x[due]) + new.mu[due])
         broken = f(mean).argmax(1) != target[due]
         new.x_adv[due] = mean
         new.queries[due] += 1
         new.done[due[broken]] = True
         return active[~new.done[active]]
 
-    def _image(self, x: Images, perturbation: Tensor) -> Images:
-        base = torch.atanh((1 - 1e-6) * (2 * x.clamp(0, 1) - 1))  # a pixel of 1 + 1e-6 would give NaN
-        return self.ball.project(torch.tanh(base + perturbation) / 2 + 0.5, x)
+    def _image(self, x: Images, before_tanh: Tensor) -> Images:
+        return self.ball.project(torch.tanh(before_tanh) / 2 + 0.5, x)
 
     def _rewards(self, f: Forward, x: Images, y: Labels, members: Tensor) -> Tensor:
-        """(N, b): -1/2 clip(log p_y - log p_runner-up, 0, 1000) of each member."""
+        """(N, b): -1/2 clip(log p_y - log p_runner-up, 0, 1000) of each member (N, b, C, H, W)."""
         n, b = members.shape[:2]
-        shown = self._image(x.repeat_interleave(b, 0), members.flatten(0, 1))
-        logits = torch.cat([f(part) for part in shown.split(_FORWARD_AT_ONCE)])
+        shown = self._image(x.repeat_interleave(b, 0), (_before_tanh(x)[:, None] + members).flatten(0, 1))
+        logits = torch.cat([f(part) for part in shown.split(_MEMBERS_AT_ONCE)])
         log_p = (logits.softmax(1) + 1e-30).log()
         labels = y.repeat_interleave(b)
         true: PerSample = log_p.gather(1, labels[:, None]).view(n, b)
@@ -128,3 +133,8 @@ class NATTACK(Attack):
         if self.runner_up == "first-member":
             other = other[:, :1]
         return -(true - other).clamp(0, _MOST) / 2
+
+
+def _before_tanh(x: Images) -> Tensor:
+    """What tanh turns into x; a pixel of 1 + 1e-6, which the range check lets pass, would give NaN."""
+    return torch.atanh((1 - 1e-6) * (2 * x.clamp(0, 1) - 1))

@@ -1,0 +1,1 @@
+"""Commands, one file each; flags.py and console.py serve them all."""

@@ -12,7 +12,7 @@ from hardy.attacks.balls import fraction
 from hardy.results import Measurement
 
 out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def both_forms(value: float) -> str:

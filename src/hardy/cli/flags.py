@@ -19,9 +19,9 @@ def number(text: str) -> float:
 
     Raises: UsageError for anything else.
     """
-    above, _, below = text.partition("/")
+    above, slash, below = text.partition("/")
     try:
-        return float(above) / float(below) if below else float(above)
+        return float(above) / float(below) if slash else float(above)
     except (ValueError, ZeroDivisionError) as error:
         raise UsageError(f"{text!r} is not a number; write it as in 0.031, 8/255 or 1e-3.") from error
 

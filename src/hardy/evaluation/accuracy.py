@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from hardy.attacks.attack import Attack, Forward, State
 from hardy.attacks.names import named
-from hardy.attacks.nattack import NATTACK
 from hardy.data.split import Split
 from hardy.describe import describe, require
 from hardy.errors import UsageError
@@ -68,7 +67,7 @@ def evaluate(
     counted as robust. settings: what else belongs into each row. measured: called with each row as soon as there is one.
     Evaluation mode is forced and undone.
 
-    Raises: UsageError for an unknown attack, a network whose output is not (N, classes), or NaN in its output.
+    Raises: UsageError for an unknown attack, or a network whose output on the first images is not finite (N, classes).
     """
     chosen = {name: named(name, eps) for name in attacks} if not isinstance(attacks, Mapping) else dict(attacks)
     require(len(split) > 0, "n", len(split), "at least 1 image")
@@ -104,7 +103,7 @@ def check_network(model: nn.Module, split: Split) -> None:
 
 
 def classify(model: nn.Module, split: Split, batch: int = 500) -> Outcome:
-    """Which unperturbed images are classified correctly."""
+    """Which unperturbed images are classified correctly; NaN or infinite logits are wrong."""
     started = time.perf_counter()
     with frozen(model):
         parts = [
@@ -135,6 +134,7 @@ def under_attack(
     robust = (classify(model, split, batch).correct if correct is None else correct).clone()
     waiting = robust.nonzero().squeeze(1)
     total, room = len(waiting), max(1, batch // attack.copies)
+    judge = "last" if attack.stops_at_success else judge  # it has made its own tests: where it stopped is what counts
     counted = Counted(model)
     noise = Noise(seed, split.indices, purpose="evaluation")
     active, state = waiting[:0], None
@@ -184,7 +184,8 @@ def full_precision(model: object) -> Iterator[None]:
     try:
         for module in before:
             module.autocast = None
-        yield
+        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):  # a caller's own
+            yield
     finally:
         for module, precision in before.items():
             module.autocast = precision
@@ -203,7 +204,7 @@ def _row(
     n, correct = len(outcome.correct), int(outcome.correct.sum())
     low, high = wilson(correct, n)
     if attack is not None:
-        shown = "any" if isinstance(attack, NATTACK) else judge
+        shown = "any" if attack.stops_at_success else judge
         settings |= {"attack": describe(attack), "summary": attack.summary, "judge": shown, "seed": seed}
     return Measurement(
         run=run,

@@ -1,0 +1,1 @@
+"""Losses: what is maximised and minimised, one value per image."""

@@ -88,7 +88,7 @@ def load(source: Path | str, which: Which | None = None) -> Classifier:
         with torch.device("meta"):  # takes no memory, whatever sizes a damaged file asks for
             outline = architecture.empty(classes, channels)
         model = outline if _misfit(outline, tensors) else architecture.build(classes, channels)
-    except (UsageError, RuntimeError, OverflowError) as error:
+    except (UsageError, RuntimeError, TypeError, OverflowError) as error:  # other than the first: impossible sizes
         raise UsageError(f"{path} names a network that cannot be built: {error}") from error
     fill(model, tensors, str(path))
     return model.eval()

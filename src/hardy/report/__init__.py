@@ -1,0 +1,1 @@
+"""Reports: read results only, never a network."""

@@ -1,0 +1,35 @@
+"""What users import stays where it is: a change of a public name has to change this file."""
+
+import hardy
+
+NAMES = {
+    hardy: "FailedError HardyError Measurement Noise Run UsageError attacks data evaluate evaluation load models objectives "
+    "recipe recipes train",
+    hardy.attacks: "Attack Ball Criterion CrossEntropy DLR KL L2 Linf Margin NATTACK PGD State cw fgsm",
+    hardy.data: "Augment CIFAR10 CIFAR100 Dataset Digits Split batches block_shuffle random_roll",
+    hardy.evaluation: "evaluate loss_sensitivity",
+    hardy.models: "Architecture BatchNormMode Classifier MadryResNet PreActResNet18 ResNet18 SmallCNN WideResNet crafting "
+    "frozen initialise parameter_count preact_resnet_18 resnet_18 small_cnn w32_10 w40_2 wrn_28_10 wrn_34_10 wrn_40_2",
+    hardy.objectives: "Objective PGDAT RLFATP RLFATT RolledPGDAT Standard TRADES Terms",
+    hardy.recipes: "recipe recipes",
+}
+
+
+def test_the_public_names_are_these():
+    assert {module.__name__: sorted(module.__all__) for module in NAMES} == {
+        module.__name__: sorted(names.split()) for module, names in NAMES.items()
+    }
+
+
+def test_every_public_name_can_be_had():
+    for module in NAMES:
+        for name in module.__all__:
+            assert getattr(module, name) is not None
+
+
+def test_public_classes_and_functions_have_docstrings():
+    for module in NAMES:
+        for name in module.__all__:
+            value = getattr(module, name)
+            if callable(value) and getattr(value, "__module__", "").startswith("hardy"):
+                assert (value.__doc__ or "").strip(), f"{module.__name__}.{name}"
