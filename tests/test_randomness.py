@@ -297,3 +297,11 @@ def test_permutations_hold_every_number_once_and_all_orders_are_equally_likely()
     counts = code.unique(return_counts=True)[1]
     assert len(counts) == 24
     assert stats.chisquare(counts.numpy()).pvalue > 0.01
+
+
+def test_rows_at_different_draws_keep_them_when_joined():
+    rows = torch.arange(3)
+    parts = [Noise(1, rows).draw(4), Noise(1, rows + 3).draw(torch.tensor([7, 8, 9]))]
+    joined = Noise.cat(parts)
+    assert joined.draws.tolist() == [4, 4, 4, 7, 8, 9]
+    assert joined.uniform((5,)).equal(torch.cat([part.uniform((5,)) for part in parts]))

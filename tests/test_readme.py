@@ -56,7 +56,7 @@ def test_the_python_example_runs(monkeypatch, tmp_path, capsys):
 
 
 def test_every_command_the_readme_names_exists():
-    named = set(re.findall(r"^hardy (\w+)", README, re.MULTILINE)) | set(re.findall(r"`hardy (\w+)", README))
+    named = set(re.findall(r"^hardy ([a-z]+)", README, re.MULTILINE)) | set(re.findall(r"`hardy ([a-z]+)", README))
     assert named <= COMMANDS.keys()
     assert {"train", "evaluate", "analyse"} <= named
 

@@ -38,13 +38,21 @@ def describe(value: Any) -> Json:
     Raises: TypeError for a value that is neither settings nor plain.
     """
     if type(value).__name__ in _ALLOWED and dataclasses.is_dataclass(value):
-        fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        hints = typing.get_type_hints(type(value))
+        fields = {f.name: _as_typed(describe(getattr(value, f.name)), hints[f.name]) for f in dataclasses.fields(value)}
         return {"type": type(value).__name__, **fields}
     if isinstance(value, list | tuple):
         return [describe(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"{type(value).__name__} is not a settings class and has no JSON form.")
+
+
+def _as_typed(value: Json, hint: Any) -> Json:
+    """A whole number in a field for floats as a float, so that equal settings have one description."""
+    if isinstance(value, int) and not isinstance(value, bool) and float in (hint, *typing.get_args(hint)):
+        return float(value)
+    return value
 
 
 def rebuild(data: Json, expected: type[T]) -> T:

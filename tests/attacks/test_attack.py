@@ -92,3 +92,31 @@ def test_a_gradient_that_is_asked_for_at_x_is_not_passed_on():
         assert x_adv.data_ptr() != x.data_ptr()
     assert x.grad is None
     assert x.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("y", "sentence"),
+    [
+        (torch.tensor([0, 1, 3]), r"Labels lie in 0\.\.3; f gives 3 classes, 0\.\.2"),
+        (torch.tensor([0, -1, 2]), r"Labels lie in -1\.\.2"),
+        (torch.tensor([0, 1, 2], dtype=torch.int32), r"Labels are torch.int32 \(3,\); they must be int64"),
+        (torch.tensor([[0], [1], [2]]), r"Labels are torch.int64 \(3, 1\)"),
+        (torch.tensor([True, False, True]), r"Labels are torch.bool"),
+    ],
+)
+def test_labels_that_f_has_no_class_for_are_refused(y, sentence):
+    with pytest.raises(UsageError, match=sentence):
+        PGD(Linf(0.1), steps=1)(smooth(), images(3), y)
+
+
+@pytest.mark.parametrize("out", [lambda x: x.mean((1, 2, 3)), lambda x: x, lambda x: (x,), lambda x: x[:1].flatten(1)])
+def test_an_f_that_gives_no_logits_is_refused_where_there_are_labels(out):
+    with pytest.raises(UsageError, match=r"For 3 images f gives .*; with labels it must give logits \(N, K\)"):
+        PGD(Linf(0.1), steps=1)(out, images(3), labels(3))
+
+
+def test_checking_the_labels_costs_no_pass_through_f():
+    passes = []
+    model = smooth()
+    PGD(Linf(0.1), steps=4)(lambda x: passes.append(len(x)) or model(x), images(3), labels(3))
+    assert passes == [3] * 4

@@ -191,7 +191,7 @@ def test_large_populations_are_shown_in_parts_without_changing_anything(monkeypa
     y = predicted(model, x)
     attack = NATTACK(Linf(0.1), steps=2, population=25)
     expected = run(attack, model, x, y).mu
-    monkeypatch.setattr("hardy.attacks.nattack._FORWARD_AT_ONCE", 4)
+    monkeypatch.setattr("hardy.attacks.nattack._MEMBERS_AT_ONCE", 4)
     assert torch.allclose(run(attack, model, x, y).mu, expected, atol=1e-12)
 
 

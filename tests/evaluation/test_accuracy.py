@@ -436,3 +436,16 @@ def test_logits_that_are_not_numbers_count_as_wrong():
     data = split_of(x, torch.cat([predicted(model, split_of(x, labels(8), 3).x())[:6], torch.tensor([0, 0])]), 3)
     clean, noisy = evaluate(model, data, {"clean": None, "still": PGD(Linf(0.0), steps=1)})
     assert clean.value == noisy.value == 0.75
+
+
+def test_a_callers_own_autocast_does_not_reach_the_verdicts():
+    seen = []
+
+    class Plain(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append(torch.is_autocast_enabled("cpu"))
+            return x.flatten(1)[:, :2]
+
+    with torch.autocast("cpu", torch.bfloat16):
+        verdict(Plain(), images(2), labels(2, 2))
+    assert seen == [False]

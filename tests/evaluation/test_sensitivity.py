@@ -2,13 +2,13 @@ import colorsys
 
 import pytest
 import torch
-from toys import linear
 
 from hardy.data.split import Split
 from hardy.errors import UsageError
 from hardy.evaluation.sensitivity import brightness, gamma, gradient_norms, loss_sensitivity
 from hardy.models import small_cnn
 from hardy.randomness import Noise
+from toys import linear
 
 
 def split(n=12, channels=3, side=6, classes=2):

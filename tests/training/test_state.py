@@ -16,7 +16,8 @@ from hardy.objectives import PGDAT, RolledPGDAT, Standard
 from hardy.randomness import Noise
 from hardy.training.average import EMA
 from hardy.training.optim import SGD, Adam, Piecewise
-from hardy.training.state import Checkpoint, Folder, read_metrics, read_run
+from hardy.training.record import read_metrics, read_run
+from hardy.training.state import Checkpoint, Folder
 from training.fakes import same, tiny, weights
 
 
@@ -412,3 +413,20 @@ def test_metrics_that_cannot_be_written_are_a_sentence(tmp_path):
     (tmp_path / "metrics.jsonl").mkdir()
     with pytest.raises(FailedError, match=r"metrics\.jsonl could not be written"):
         made.log({"step": 1})
+
+
+def test_a_run_that_never_came_to_a_row_gives_its_folder_to_another(tmp_path):
+    folder(tmp_path / "run", tiny(batch=8))
+    folder(tmp_path / "run", tiny(batch=4))
+    assert read_run(tmp_path / "run").batch == 4
+    (tmp_path / "run" / "metrics.jsonl").write_text("")
+    with pytest.raises(UsageError, match=r"batch \(4 there, 8 given\)"):
+        folder(tmp_path / "run", tiny(batch=8))
+
+
+def test_equal_weights_make_equal_files(tmp_path):
+    for name in "ab":
+        opened = folder(tmp_path / name, tiny())
+        opened.commit(point(3))
+    files = ["last.safetensors", "checkpoints/step-00000003.safetensors"]
+    assert [(tmp_path / "a" / f).read_bytes() for f in files] == [(tmp_path / "b" / f).read_bytes() for f in files]

@@ -93,7 +93,7 @@ class NATTACK(Attack):
         )
         with torch.no_grad():
             active = self._test(f, x, target, new, active[state.step[active] % self.test_every == 0], active)
-            for some in active.split(max(1, _MEMBERS_AT_ONCE // self.population)):
+            for some in active.split(max(1, _MEMBERS_AT_ONCE // self.population)) if len(active) else ():
                 new.mu[some] += self._update(f, x[some], target[some], state.select(some))
                 new.queries[some] += self.population
         new.done |= new.step >= self.steps

@@ -25,7 +25,7 @@ from hardy.models.checkpoints import Which, find_weights, load, read_weights
 from hardy.models.classifier import Classifier
 from hardy.results import Measurement, append
 from hardy.training.precision import Precision, prepare
-from hardy.training.state import read_run
+from hardy.training.record import read_run
 
 _HEADS = ("", "accuracy %", "images", "judge", "time")
 

@@ -29,8 +29,9 @@ def save_weights(
     """Write a network's state with all that `load` needs, atomically. about: what else the file should say of itself."""
     header = {"model": describe(architecture), "classes": classes, "channels": channels, **about}
     plain = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    # as bytes first: what safetensors raises where a disk is full is no OSError
-    write_bytes(path, save(plain, {"format": "pt", "hardy": json.dumps(header)}))
+    # as bytes first: what safetensors raises where a disk is full is no OSError. One entry in the header and no more: it
+    # writes several in any order, and equal weights would make different files
+    write_bytes(path, save(plain, {"hardy": json.dumps(header)}))
 
 
 def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

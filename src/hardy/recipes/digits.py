@@ -2,7 +2,7 @@
 
     hardy train rlfat-p-digits
 
-Eight by eight scans placed at random on a black canvas of 16 x 16 pixels, a small network, 40 epochs of Adam; PGD-10 at eps 0.1.
+Eight by eight scans placed at random on a black canvas of 16 x 16 pixels, a small network, 40 epochs of Adam; PGD-7 at eps 0.1.
 Nothing here is from a paper.
 """
 

@@ -9,27 +9,22 @@ checkpoints/        step-N.safetensors and step-N.state.pt, the two newest pairs
 
 import contextlib
 import io
-import json
 import pickle
-import platform
 import re
-import subprocess
 import zipfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hardy.describe import describe, fingerprint, leaves, rebuild
-from hardy.errors import FailedError, UsageError
-from hardy.files import PARTIAL, digest, write_bytes, write_text
+from hardy.describe import describe, fingerprint
+from hardy.files import PARTIAL, digest, write_bytes
 from hardy.models.checkpoints import read_weights, save_weights
+from hardy.training.record import append_metrics, open_folder, trim_metrics
 from hardy.training.run import Run
 
 # what reading a damaged or foreign archive raises; UsageError is a ValueError, NotImplementedError a RuntimeError
@@ -69,44 +64,14 @@ class Folder:
         self, path: Path, run: Run, shape: tuple[int, int, int], classes: int, about: Mapping[str, Any]
     ) -> None:
         self.path, self.run, self.shape, self.classes = path, run, shape, classes
-        self.checkpoints, self.metrics = path / "checkpoints", path / "metrics.jsonl"
-        settings = path / "run.json"
-        if path.exists() and not path.is_dir():
-            raise UsageError(f"{path} is a file; name a new or empty folder.")
-        if settings.exists():
-            refuse_other_settings(path, read_run(path), run)
-        elif path.is_dir() and set(path.iterdir()) - set(path.glob(f".{settings.name}.*{PARTIAL}")):
-            raise UsageError(
-                f"{path} holds files but no run.json; name a new or empty folder, so that nothing is overwritten."
-            )
-        else:
-            write_text(settings, json.dumps(self._description(about), indent=1) + "\n")
+        self.checkpoints = path / "checkpoints"
+        open_folder(path, run, {"classes": classes, "shape": list(shape), **about})
         for leftover in (*path.glob(f".*{PARTIAL}"), *self.checkpoints.glob(f".*{PARTIAL}")):
             leftover.unlink(missing_ok=True)
 
-    def _description(self, about: Mapping[str, Any]) -> dict[str, Any]:
-        return {
-            "run": describe(self.run),
-            "id": fingerprint(self.run),
-            "classes": self.classes,
-            "shape": list(self.shape),
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "hardy": version("hardy"),
-            "commit": _commit(),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "machine": platform.machine(),
-            "threads": torch.get_num_threads(),
-            **about,
-        }
-
     def log(self, row: Mapping[str, Any]) -> None:
         """Append a row to metrics.jsonl."""
-        try:
-            with self.metrics.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise FailedError(f"{self.metrics} could not be written: {error.strerror or error}.") from error
+        append_metrics(self.path, row)
 
     def save_best(self, step: int, value: float, weights: Mapping[str, Tensor]) -> dict[str, Any]:
         """Keep the best weights so far; they count once a checkpoint names them."""
@@ -129,13 +94,7 @@ class Folder:
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint that is whole; rows of metrics.jsonl after it, and a torn last one, are dropped."""
         point = next(filter(None, map(self._read, sorted(self._steps(), reverse=True))), None)
-        if self.metrics.exists():
-            write_text(
-                self.metrics,
-                "".join(
-                    json.dumps(row) + "\n" for row in read_metrics(self.path) if point and row["step"] <= point.step
-                ),
-            )
+        trim_metrics(self.path, point.step if point else None)
         if point is not None:
             self._publish(point)
         return point
@@ -212,57 +171,3 @@ class Folder:
             return False
         write_bytes(kept, copy.read_bytes())
         return True
-
-
-def read_run(path: Path) -> Run:
-    """The settings of the run in a folder. Raises: UsageError if there is none or it cannot be read."""
-    try:
-        data = json.loads((path / "run.json").read_text(encoding="utf-8"))
-        described = data["run"]
-    except FileNotFoundError as error:
-        raise UsageError(f"{path} has no run.json; it is not the folder of a run.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path / 'run.json'} is damaged ({error}).") from error
-    return rebuild(described, Run)
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The whole rows of a run's metrics.jsonl, in order; a torn one is passed over."""
-    rows = []
-    for line in (path / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines():
-        with contextlib.suppress(ValueError):
-            row = json.loads(line)
-            if isinstance(row, dict) and isinstance(row.get("step"), int):
-                rows.append(row)
-    return rows
-
-
-def refuse_other_settings(path: Path, there: Run, given: Run) -> None:
-    """Raises UsageError naming the settings in which two runs differ, if they do."""
-    if describe(there) == describe(given):  # a list in place of a tuple is no other setting
-        return
-    old, new = leaves(there), leaves(given)
-    differing = [
-        f"{name} ({old.get(name)!r} there, {new.get(name)!r} given)"
-        for name in sorted(old | new)
-        if old.get(name) != new.get(name)
-    ]
-    shown = "; ".join(differing[:6]) + (f"; and {len(differing) - 6} more" if len(differing) > 6 else "")
-    raise UsageError(
-        f"{path} holds a run with other settings: {shown or 'other classes of settings'}. "
-        "Give the same settings to go on with it, or another --out."
-    )
-
-
-def _commit() -> str | None:
-    """The commit of this library's source, where it is a git checkout."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
-        asked = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-        return asked.stdout.strip()
-    return None

@@ -1,0 +1,128 @@
+"""A run's record: run.json, which describes it, and the rows of metrics.jsonl."""
+
+import contextlib
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hardy.describe import describe, fingerprint, leaves, rebuild
+from hardy.errors import FailedError, UsageError
+from hardy.files import PARTIAL, write_text
+from hardy.training.run import Run
+
+
+def open_folder(path: Path, run: Run, about: Mapping[str, Any]) -> None:
+    """Make `path` the folder of this run, or find that it is.
+
+    about: what run.json says beside settings and versions. A folder whose run never came to its first row is given to the new
+    one: what stopped it may have been its settings.
+
+    Raises: UsageError if the folder holds a run with other settings, or anything else.
+    """
+    settings = path / "run.json"
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file; name a new or empty folder.")
+    there = set(path.iterdir()) - set(path.glob(f".{settings.name}.*{PARTIAL}")) if path.is_dir() else set()
+    if settings in there:
+        found = read_run(path)
+        if there != {settings} or describe(found) == describe(run):
+            _refuse_other_settings(path, found, run)
+            return
+    elif there:
+        raise UsageError(
+            f"{path} holds files but no run.json; name a new or empty folder, so that nothing is overwritten."
+        )
+    write_text(settings, json.dumps(_description(run, about), indent=1) + "\n")
+
+
+def _description(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "run": describe(run),
+        "id": fingerprint(run),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "hardy": version("hardy"),
+        "commit": _commit(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+        **about,
+    }
+
+
+def read_run(path: Path) -> Run:
+    """The settings of the run in a folder. Raises: UsageError if there is none or it cannot be read."""
+    try:
+        data = json.loads((path / "run.json").read_text(encoding="utf-8"))
+        described = data["run"]
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} has no run.json; it is not the folder of a run.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"{path / 'run.json'} is damaged ({error}).") from error
+    return rebuild(described, Run)
+
+
+def append_metrics(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a row to a run's metrics.jsonl. Raises: FailedError if it cannot be written."""
+    file = path / "metrics.jsonl"
+    try:
+        with file.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(row) + "\n")
+    except OSError as error:
+        raise FailedError(f"{file} could not be written: {error.strerror or error}.") from error
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The whole rows of a run's metrics.jsonl, in order; a torn one is passed over."""
+    rows = []
+    for line in (path / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines():
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            if isinstance(row, dict) and isinstance(row.get("step"), int):
+                rows.append(row)
+    return rows
+
+
+def trim_metrics(path: Path, step: int | None) -> None:
+    """Drop the rows after `step` (all where it is None) and a torn last one, as if the run had stopped there."""
+    if (path / "metrics.jsonl").exists():
+        kept = [row for row in read_metrics(path) if step is not None and row["step"] <= step]
+        write_text(path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in kept))
+
+
+def _refuse_other_settings(path: Path, there: Run, given: Run) -> None:
+    """Raises UsageError naming the settings in which two runs differ, if they do."""
+    if describe(there) == describe(given):  # a list in place of a tuple is no other setting
+        return
+    old, new = leaves(there), leaves(given)
+    differing = [
+        f"{name} ({old.get(name)!r} there, {new.get(name)!r} given)"
+        for name in sorted(old | new)
+        if old.get(name) != new.get(name)
+    ]
+    shown = "; ".join(differing[:6]) + (f"; and {len(differing) - 6} more" if len(differing) > 6 else "")
+    raise UsageError(
+        f"{path} holds a run with other settings: {shown or 'other classes of settings'}. "
+        "Give the same settings to go on with it, or another --out."
+    )
+
+
+def _commit() -> str | None:
+    """The commit of this library's source, where it is a git checkout."""
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        asked = subprocess.run(
+            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+        return asked.stdout.strip()
+    return None
