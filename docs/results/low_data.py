@@ -1,7 +1,7 @@
 """The table and the figure of the low-data comparison in the README, from the runs' own rows.
 
-    python docs/results/low_data.py collect RUNS   # copy what RUNS/<method>-cifar10-small measured to low-data.jsonl
-    python docs/results/low_data.py show           # print the table, draw low-data.png
+python docs/results/low_data.py collect RUNS   copies what RUNS/<method>-cifar10-small measured to low-data.jsonl
+python docs/results/low_data.py show           prints the table, draws low-data.png
 """
 
 import json
@@ -41,7 +41,9 @@ def show() -> None:
             found = {
                 line["what"]: line
                 for line in lines
-                if line["kind"] == "measurement" and line["method"] == method and line["settings"].get("weights") == which
+                if line["kind"] == "measurement"
+                and line["method"] == method
+                and line["settings"].get("weights") == which
             }
             cells = [_cell(found[what]) if what in found else "–" for what in ATTACKS]
             label = which if which == "last" else f"best (epoch {_epoch(lines, found)})"

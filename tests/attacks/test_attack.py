@@ -23,7 +23,7 @@ class WithParts(State):
 
 def state(n: int, first: int = 0) -> WithParts:
     rows = torch.arange(first, first + n)
-    return WithParts(rows.float().view(-1, 1, 1, 1), rows % 2 == 0, None, Noise(3, rows).draw(rows))
+    return WithParts(rows.float().view(-1, 1, 1, 1), rows % 2 == 0, rows, None, Noise(3, rows).draw(rows))
 
 
 @pytest.mark.parametrize("index", [torch.tensor([3, 0]), torch.tensor([True, False, False, True])])

@@ -235,7 +235,7 @@ def test_images_that_are_done_stay_as_they_are():
     model, x, y = smooth(), images(3), labels(3)
     attack = PGD(Linf(0.1), steps=4, momentum=0.5)
     state = attack.start(model, x, y, Noise.of_batch(3))
-    state = PGDState(state.x_adv, torch.tensor([False, True, False]), state.velocity, torch.tensor([0, 4, 3]))
+    state = PGDState(state.x_adv, torch.tensor([False, True, False]), torch.tensor([0, 4, 3]), state.velocity)
     after = attack.advance(model, x, y, state)
     assert torch.equal(after.x_adv[1], state.x_adv[1])
     assert bool((after.x_adv[[0, 2]] != state.x_adv[[0, 2]]).flatten(1).any(1).all())

@@ -11,7 +11,8 @@ from hardy.attacks import L2, NATTACK, PGD, Linf, Margin, cw, fgsm
 from hardy.data.split import Split
 from hardy.describe import rebuild
 from hardy.errors import UsageError
-from hardy.evaluation.accuracy import Counted, classify, evaluate, full_precision, under_attack, verdict
+from hardy.evaluation.accuracy import Counted, classify, evaluate, under_attack, verdict
+from hardy.models.classifier import full_precision
 from hardy.randomness import Noise
 from hardy.results import Measurement, append, read
 from toys import (
@@ -190,7 +191,7 @@ def test_judging_at_any_iterate_costs_a_verdict_for_each_iterate_of_an_unbroken_
     data = split(30, model)
     (row,) = evaluate(model, data, {"pgd": PGD(Linf(0.0), steps=4)}, judge="any", batch=7)
     assert row.value == 1.0
-    assert costs(row) == (30 * 4 * 2, 30 * 4)
+    assert costs(row) == (30 * 4 * 2 + 30, 30 * 4)  # the start is an iterate too
 
 
 def test_images_misclassified_unperturbed_cost_nothing_but_that_look():
@@ -449,3 +450,29 @@ def test_a_callers_own_autocast_does_not_reach_the_verdicts():
     with torch.autocast("cpu", torch.bfloat16):
         verdict(Plain(), images(2), labels(2, 2))
     assert seen == [False]
+
+
+def test_judging_at_any_iterate_sees_the_start():
+    model, data = linear_split()
+    started = under_attack(model, data, PGD(Linf(0.2), steps=0)).correct
+    one_step = PGD(Linf(0.2), steps=1, step_size=0.0)
+    assert 0 < int(started.sum()) < len(data)
+    assert torch.equal(under_attack(model, data, one_step, judge="any").correct, started)
+
+
+def test_a_success_that_only_the_lower_precision_sees_does_not_end_the_attack():
+    class Lying(NATTACK):
+        """Stops after its first update, whether it has broken the image or not."""
+
+        def advance(self, f, x, target, state):
+            state = super().advance(f, x, target, state)
+            state.done |= state.step == 1
+            return state
+
+    model = linear()
+    data = split_of(images(40, low=0.35, high=0.65), labels(40, 2), 2)
+    data = split_of(data.x(), predicted(model, data.x()), 2)
+    settings = {"steps": 30, "population": 20, "learning_rate": 0.2, "test_every": 1}
+    honest = under_attack(model, data, NATTACK(Linf(0.05), **settings))
+    assert 0 < int(honest.correct.sum()) < 40
+    assert torch.equal(under_attack(model, data, Lying(Linf(0.05), **settings)).correct, honest.correct)

@@ -23,11 +23,13 @@ _RANGE_TOLERANCE = 1e-6  # a normalisation that was undone leaves rounding error
 class State:
     """Where an attack stands, for each image of a batch: tensors (and noise) whose first dimension is the image.
 
-    x_adv: the image the attack would hand back now. done: bool (N,), nothing more will happen to that image.
+    x_adv: the image the attack would hand back now. done: bool (N,), nothing more will happen to that image. step: int64
+    (N,), iterations made.
     """
 
     x_adv: Images
     done: Tensor
+    step: Tensor
 
     def select(self, index: Tensor) -> Self:
         """The state of some of the images (int64 or bool index)."""

@@ -32,7 +32,6 @@ class NAttackState(State):
     """mu: mean of the perturbation before tanh. queries: int64 (N,), images of it shown to f."""
 
     mu: Tensor
-    step: Tensor
     queries: Tensor
     noise: Noise
 
@@ -78,7 +77,7 @@ class NATTACK(Attack):
         del f, target
         zero = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         mu = 0.001 * noise.draw(0).normal(x.shape[1:]).to(x.dtype)
-        return NAttackState(x.clone(), zero >= self.steps, mu, zero, zero, noise)
+        return NAttackState(x.clone(), zero >= self.steps, zero, mu, zero, noise)
 
     def advance(self, f: Forward, x: Images, target: Any, state: State) -> NAttackState:
         assert isinstance(state, NAttackState)
@@ -86,8 +85,8 @@ class NATTACK(Attack):
         new = NAttackState(
             state.x_adv.clone(),
             state.done.clone(),
-            state.mu.clone(),
             state.step + 1,
+            state.mu.clone(),
             state.queries.clone(),
             state.noise,
         )

@@ -25,10 +25,9 @@ _GAUSSIAN = 0.001  # deviation of the Gaussian start, as in the TRADES and RLFAT
 
 @dataclass
 class PGDState(State):
-    """velocity: the running mean of gradients, where momentum is used. step: int64 (N,), iterations made."""
+    """velocity: the running mean of gradients, where momentum is used."""
 
     velocity: Tensor | None
-    step: Tensor
 
 
 @settings
@@ -83,7 +82,7 @@ class PGD(Attack):
                 x_adv = x.clone()
         step = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         velocity = torch.zeros_like(x) if self.momentum else None
-        return PGDState(x_adv, step >= self.steps, velocity, step)
+        return PGDState(x_adv, step >= self.steps, step, velocity)
 
     def advance(self, f: Forward, x: Images, target: Any, state: State) -> PGDState:
         assert isinstance(state, PGDState)
@@ -96,14 +95,14 @@ class PGD(Attack):
         x_adv = self.ball.project(state.x_adv + self.alpha * self.ball.ascend(direction), x)
         x_adv = torch.where(state.done.view(-1, 1, 1, 1), state.x_adv, x_adv)
         step = state.step + 1
-        return PGDState(x_adv, step >= self.steps, velocity, step)
+        return PGDState(x_adv, step >= self.steps, step, velocity)
 
     def gradient(self, f: Forward, x_adv: Images, target: Any) -> Tensor:
         """Gradient of the summed criterion at x_adv, 0 where it is NaN; nothing else gets a gradient."""
         with torch.enable_grad():
             at = x_adv.detach().requires_grad_()
             gradient = torch.autograd.grad(self.loss(f(at), target).sum(), at)[0]
-        return gradient.nan_to_num_(0.0)  # a NaN would go into the image, and pass for a success of the attack
+        return gradient.nan_to_num(0.0)  # a NaN would go into the image, and pass for a success of the attack
 
 
 def fgsm(ball: Ball, *, random_start: bool = False) -> PGD:

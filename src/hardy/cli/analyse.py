@@ -10,7 +10,7 @@ import tyro
 from torch import Tensor
 
 from hardy.cli.console import err, out, table
-from hardy.cli.evaluate import ready
+from hardy.cli.evaluate import about_weights, ready
 from hardy.cli.flags import parse
 from hardy.data.block_shuffle import Cuts, block_order, block_shuffle
 from hardy.data.dataset import Dataset
@@ -88,8 +88,14 @@ def sensitivity(options: Sensitivity) -> None:
         _, test = rebuild(header["data"], Dataset).load(options.data_root, offline=options.offline)  # type: ignore[type-abstract]
         test = test.take(slice(options.n)).to(next(model.parameters()).device)
         err.print(f"{file}; {test.origin}, the first {len(test)}")
+        about = about_weights(file, which)
         rows = loss_sensitivity(
-            model, test, shifts=options.brightness, exponents=options.gamma, run=str(header.get("run", file.stem))
+            model,
+            test,
+            shifts=options.brightness,
+            exponents=options.gamma,
+            run=str(header.get("run", file.stem)),
+            settings=about,
         )
         measured[str(source)] = rows
         if which:

@@ -41,11 +41,13 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str
 
 
 def measurement_row(row: Measurement) -> tuple[str, ...]:
-    """A measured accuracy as cells: name, value with interval, n, judge, seconds."""
+    """A measured accuracy as cells: name, value with interval, n, eps, judge, seconds."""
+    eps = row.settings.get("attack", {}).get("ball", {}).get("eps")
     return (
         row.what,
         percent(row.value, row.low, row.high),
         str(row.n),
+        "" if eps is None else fraction(eps),
         str(row.settings.get("judge", "")),
         f"{row.seconds:.0f} s",
     )

@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +17,7 @@ from hardy.cli.console import both_forms, err, measurement_row, out, progress, t
 from hardy.cli.flags import parse
 from hardy.data.dataset import Dataset
 from hardy.data.split import Split
-from hardy.describe import describe, rebuild, require
+from hardy.describe import rebuild, require
 from hardy.errors import UsageError
 from hardy.evaluation.accuracy import Judge, evaluate
 from hardy.files import digest, write_text
@@ -27,7 +27,7 @@ from hardy.results import Measurement, append
 from hardy.training.precision import Precision, prepare
 from hardy.training.record import read_run
 
-_HEADS = ("", "accuracy %", "images", "judge", "time")
+_HEADS = ("", "accuracy %", "images", "eps", "judge", "time")
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,10 @@ class Options:
         require(self.eps is None or 0 < self.eps <= 1, "eps", self.eps, "in (0, 1], the pixels' units: 8/255, not 8")
         require(self.batch >= 1, "batch", self.batch, "at least 1")
 
+    def images(self, attack: Attack | None) -> int:
+        """How many test images this attack gets."""
+        return self.n if attack is None or attack.copies == 1 else min(self.n, self.n_black_box)
+
 
 def main(args: list[str]) -> None:
     """Hardy evaluate RUN|WEIGHTS [options]."""
@@ -63,13 +67,15 @@ def main(args: list[str]) -> None:
         raise UsageError(f"{options.json} exists already; --json names a new file, so that nothing is overwritten.")
     file, which = find_weights(options.source, options.weights)
     _, header = read_weights(file)
-    eps = options.eps or training_eps(options.source) or 8 / 255
+    eps = options.eps or training_eps(options.source)
+    if eps is None:
+        eps = 8 / 255
+        err.print("No radius was given, nor is one known from training against an Linf ball: 8/255 is taken.")
     attacks = {name: named(name, eps) for name in options.attacks.split(",") if name}
     require(bool(attacks), "attacks", options.attacks, "names with commas between, as in clean,pgd-20")
     model = ready(load(file), options.device, options.precision)
     _, test = rebuild(header["data"], Dataset).load(options.data_root, offline=options.offline)  # type: ignore[type-abstract]
-    about = {"weights": which or "file", "weights sha256": digest(file), "network": header["model"], "step": header.get("step"),
-             "precision": options.precision}  # fmt: skip
+    about = {**about_weights(file, which), "precision": options.precision}
     held = f"{which} weights of {options.source}" if which else str(file)
     err.print(f"{held}; {test.origin}; eps {both_forms(eps)}")
     rows = measure(model, test, attacks, options, str(header.get("run", file.stem)), about)
@@ -97,7 +103,7 @@ def measure(
     device = next(model.parameters()).device
     with progress() as display:
         for name, attack in attacks.items():
-            n = options.n if attack is None or attack.copies == 1 else min(options.n, options.n_black_box)
+            n = options.images(attack)
             task = display.add_task(name, total=None, note="")
 
             def show(_: str, decided: int, total: int, robust: int, task: Any = task) -> None:
@@ -117,16 +123,20 @@ def ready(model: Classifier, device: str | None, precision: Precision) -> Classi
     return prepare(model, torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu")), precision)
 
 
+def about_weights(file: Path, which: Which | None) -> dict[str, Any]:
+    """What a row says of the weights that were measured."""
+    _, header = read_weights(file)
+    return {
+        "weights": which or "file",
+        "weights sha256": digest(file),
+        "network": header["model"],
+        "step": header.get("step"),
+    }
+
+
 def training_eps(source: Path) -> float | None:
     """The Linf radius that a run trained with; None for a weights file or a run without an adversary."""
     if not (source.is_dir() and (source / "run.json").exists()):
         return None
-    described = describe(read_run(source).objective)
-    attack = described.get("attack") if isinstance(described, dict) else None
-    ball = rebuild(attack["ball"], object) if isinstance(attack, dict) else None
+    ball = read_run(source).objective.ball
     return ball.eps if isinstance(ball, Linf) else None
-
-
-def columns_of(rows: Sequence[Measurement]) -> dict[str, Measurement]:
-    """Rows of one network by the attack's name."""
-    return {row.what.removeprefix("accuracy under ").replace("clean accuracy", "clean"): row for row in rows}

@@ -50,7 +50,7 @@ def block_shuffle(x: Images, k: int, noise: Noise, *, cuts: Cuts = "random", per
 
 
 def random_roll(x: Images, noise: Noise) -> Images:
-    """Every image rolled around by one uniformly drawn offset for each axis: the control for RBS with k = 2."""
+    """Every image rolled around on both axes, always, by one uniformly drawn offset for each: a control for RBS."""
     rows, columns = (
         noise.shared.derive(axis).integers(side, (1,))
         for axis, side in zip(("rows", "columns"), x.shape[2:], strict=True)

@@ -1,8 +1,7 @@
 """Accuracy, clean and under attack: every image its own problem, its verdict a float32 forward pass."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +13,7 @@ from hardy.attacks.names import named
 from hardy.data.split import Split
 from hardy.describe import describe, require
 from hardy.errors import UsageError
-from hardy.models.classifier import Classifier, frozen
+from hardy.models.classifier import frozen, full_precision
 from hardy.randomness import Noise
 from hardy.results import Measurement, wilson
 from hardy.types import Images, Labels, Logits
@@ -146,25 +145,28 @@ def under_attack(
                 state = fresh if state is None or not len(active) else type(state).cat([state, fresh])
                 active = torch.cat([active, new])
             assert state is not None
-            x, y = split.x(active), split.labels[active]
-            if not bool(state.done.all()):
-                state = attack.advance(counted, x, y, state)
-            decided, broken = _decide(counted, y, state, judge)
+            decided, broken = _decide(counted, split.labels[active], state, judge, attack.iterations)
             robust[active[broken]] = False
             if bool(decided.any()):
                 active, state = active[~decided], state.select(~decided)
                 if progress is not None:
                     left = len(active) + len(waiting)
                     progress(name, total - left, total, int(robust.sum()) - left)
+            if len(active):
+                state = attack.advance(counted, split.x(active), split.labels[active], state)
     return Outcome(robust, time.perf_counter() - started, counted.forwards, counted.backwards)
 
 
-def _decide(f: Counted, y: Labels, state: State, judge: Judge) -> tuple[Tensor, Tensor]:
-    """(whose verdict is in, who is broken) among the active images."""
+def _decide(f: Counted, y: Labels, state: State, judge: Judge, iterations: int) -> tuple[Tensor, Tensor]:
+    """(whose verdict is in, who is broken) among the active images.
+
+    An attack that stopped for a success which the verdict denies, as one in lower precision may, is told to go on.
+    """
     asked = state.done | (judge == "any")
     broken = torch.zeros_like(state.done)
     if bool(asked.any()):
         broken[asked] = ~verdict(f, state.x_adv[asked], y[asked])
+    state.done &= broken | (state.step >= iterations)
     return state.done | broken, broken
 
 
@@ -174,21 +176,6 @@ def verdict(f: Forward, x: Images, y: Labels) -> Tensor:
     with full_precision(model), torch.no_grad():
         logits: Logits = f(x)
     return (logits.argmax(1) == y) & logits.isfinite().all(1)
-
-
-@contextmanager
-def full_precision(model: object) -> Iterator[None]:
-    """No lower precision inside a `Classifier`, or one that another module wraps; other networks stay as they are."""
-    modules = model.modules() if isinstance(model, nn.Module) else ()
-    before = {module: module.autocast for module in modules if isinstance(module, Classifier)}
-    try:
-        for module in before:
-            module.autocast = None
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False):  # a caller's own
-            yield
-    finally:
-        for module, precision in before.items():
-            module.autocast = precision
 
 
 def _row(

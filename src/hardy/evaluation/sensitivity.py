@@ -8,16 +8,17 @@ Differs: as in the authors' code the gradient is taken at the transformed image 
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import nn
 
 from hardy.data.split import Split
 from hardy.describe import require
-from hardy.evaluation.accuracy import check_network, full_precision
+from hardy.evaluation.accuracy import check_network
 from hardy.losses.logits import cross_entropy
-from hardy.models.classifier import frozen
+from hardy.models.classifier import frozen, full_precision
 from hardy.results import Measurement
 from hardy.types import Images, PerSample
 
@@ -48,8 +49,11 @@ def loss_sensitivity(
     exponents: tuple[float, ...] = GAMMA,
     batch: int = 100,
     run: str = "",
+    settings: Mapping[str, Any] | None = None,
 ) -> list[Measurement]:
     """A row for each brightness shift and each gamma: the mean gradient norm, with a 95 % normal interval of the mean.
+
+    settings: what else belongs into each row.
 
     Raises: UsageError for a shift outside [-1, 1], an exponent not above 0, or a network that does not fit the images.
     """
@@ -62,7 +66,13 @@ def loss_sensitivity(
         *((f"loss sensitivity at brightness {shift:+g}", lambda x, shift=shift: brightness(x, shift)) for shift in shifts),
         *((f"loss sensitivity at gamma {exponent:g}", lambda x, exponent=exponent: gamma(x, exponent)) for exponent in exponents),
     ]  # fmt: skip
-    return [_measure(model, split, what, transform, batch, run) for what, transform in wanted]
+    rows = []
+    for what, transform in wanted:
+        started = time.perf_counter()
+        norms = gradient_norms(model, split, transform, batch)
+        about = {**(settings or {}), "data": split.origin}
+        rows.append(_row(norms, what, run, about, time.perf_counter() - started))
+    return rows
 
 
 def gradient_norms(
@@ -79,13 +89,9 @@ def gradient_norms(
     return torch.cat(norms)
 
 
-def _measure(
-    model: nn.Module, split: Split, what: str, transform: Callable[[Images], Images], batch: int, run: str
-) -> Measurement:
-    started = time.perf_counter()
-    norms = gradient_norms(model, split, transform, batch).double()
-    mean, n = float(norms.mean()), len(norms)
-    half = 1.96 * float(norms.std()) / n**0.5 if n > 1 else None
+def _row(norms: PerSample, what: str, run: str, settings: dict[str, Any], seconds: float) -> Measurement:
+    mean, n = float(norms.double().mean()), len(norms)
+    half = 1.96 * float(norms.double().std()) / n**0.5 if n > 1 else None
     return Measurement(
         run=run,
         what=what,
@@ -94,9 +100,9 @@ def _measure(
         n=n,
         low=None if half is None else mean - half,
         high=None if half is None else mean + half,
-        settings={"data": split.origin},
-        seconds=time.perf_counter() - started,
+        settings=settings,
+        seconds=seconds,
         forwards=n,
         backwards=n,
-        device=str(split.labels.device),
+        device=str(norms.device),
     )

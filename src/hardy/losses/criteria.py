@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from torch import Tensor
 
 from hardy.describe import require, settings
+from hardy.errors import UsageError
 from hardy.losses import logits as of_logits
 from hardy.types import PerSample
 
@@ -29,6 +30,10 @@ class KL(Criterion):
     """KL(target || softmax(logits)) of logits (N, K) and probabilities (N, K): the inner problem of TRADES."""
 
     def __call__(self, out: Tensor, target: Tensor) -> PerSample:
+        if not target.is_floating_point():  # with as many images as classes, labels would pass for probabilities
+            raise UsageError(
+                f"KL compares logits with probabilities (N, K); the target is {target.dtype}, as labels are."
+            )
         return of_logits.kl(out, target)
 
 

@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 
 from torch import Tensor
 
+from hardy.attacks.balls import Ball
 from hardy.models.classifier import Classifier
 from hardy.randomness import Noise
 from hardy.types import Images, Labels
@@ -13,6 +14,11 @@ Terms = dict[str, Tensor]  # named scalars; the loop minimises their sum
 
 class Objective(ABC):
     """What a method minimises on a batch. Concrete ones are settings, one method a file."""
+
+    @property
+    def ball(self) -> Ball | None:
+        """The perturbations trained against; None without an adversary."""
+        return None
 
     @abstractmethod
     def __call__(self, model: Classifier, x: Images, y: Labels, noise: Noise) -> Terms:

@@ -7,7 +7,7 @@ Differs: batch norm is in eval mode while crafting unless `batch_norm` says "tra
          papers does (their running statistics then come mostly from attack iterates).
 """
 
-from hardy.attacks import PGD, Attack
+from hardy.attacks import PGD, Attack, Ball
 from hardy.data.block_shuffle import random_roll
 from hardy.describe import settings
 from hardy.losses.logits import cross_entropy
@@ -24,6 +24,10 @@ class PGDAT(Objective):
     attack: Attack = PGD()  # maximises cross-entropy
     batch_norm: BatchNormMode = "eval"  # its mode while crafting
 
+    @property
+    def ball(self) -> Ball:
+        return self.attack.ball
+
     def __call__(self, model: Classifier, x: Images, y: Labels, noise: Noise) -> Terms:
         with crafting(model, self.batch_norm):
             x_adv = self.attack.perturb(model, x, y, noise)
@@ -32,13 +36,19 @@ class PGDAT(Objective):
 
 @settings
 class RolledPGDAT(Objective):
-    """PGD-AT on adversarial batches rolled around by a random offset: what RBS with k = 2 would be without its name.
+    """PGD-AT on adversarial batches rolled around by a random offset: the control for RBS.
+
+    RBS with k = 2 rolls each axis in half of the steps and leaves the whole image in 27 % of them; this rolls both axes, always.
 
     Source: a control of this library's; no paper.
     """
 
     attack: Attack = PGD()  # maximises cross-entropy
     batch_norm: BatchNormMode = "eval"  # its mode while crafting
+
+    @property
+    def ball(self) -> Ball:
+        return self.attack.ball
 
     def __call__(self, model: Classifier, x: Images, y: Labels, noise: Noise) -> Terms:
         with crafting(model, self.batch_norm):

@@ -9,13 +9,14 @@ part alone (eta = 0) is RBSAT.
 Source:  Song et al., "Robust local features for improving the generalization of adversarial training", ICLR 2020,
          eqs. (7)-(10), Algorithm 1; the squared distance is summed over classes and both its sides get the gradient, as in
          the authors' code.
-Differs: batch norm is in eval mode while crafting unless `batch_norm` says "train", as in their code. With eta = 0 the pass
-         over the whole x' is left out, and with it that pass's update of the running statistics.
+Differs: KL is exact, where the authors' Keras clips probabilities to [1e-7, 1]. Batch norm is in eval mode while crafting
+         unless `batch_norm` says "train", as in their code. With eta = 0 the pass over the whole x' is left out, and with it
+         that pass's update of the running statistics.
 """
 
 from torch import Tensor
 
-from hardy.attacks import KL, PGD, Attack
+from hardy.attacks import KL, PGD, Attack, Ball
 from hardy.data.block_shuffle import Cuts, block_shuffle
 from hardy.describe import require, settings
 from hardy.losses.logits import cross_entropy, kl, squared_distance
@@ -40,6 +41,10 @@ class RLFATP(Objective):
     def __post_init__(self) -> None:
         _check(self.eta, self.k)
 
+    @property
+    def ball(self) -> Ball:
+        return self.attack.ball
+
     def __call__(self, model: Classifier, x: Images, y: Labels, noise: Noise) -> Terms:
         with crafting(model, self.batch_norm):
             x_adv = self.attack.perturb(model, x, y, noise)
@@ -62,6 +67,10 @@ class RLFATT(Objective):
     def __post_init__(self) -> None:
         require(self.beta >= 0, "beta", self.beta, "at least 0")
         _check(self.eta, self.k)
+
+    @property
+    def ball(self) -> Ball:
+        return self.attack.ball
 
     def __call__(self, model: Classifier, x: Images, y: Labels, noise: Noise) -> Terms:
         x_adv = away_from_clean(model, x, self.attack, self.batch_norm, noise)

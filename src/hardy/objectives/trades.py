@@ -7,7 +7,7 @@ Differs: the authors run the clean images through the network twice, which count
          here once. Like their code it starts from x + 0.001 N(0, 1) rather than from a uniform point of the ball.
 """
 
-from hardy.attacks import KL, PGD, Attack
+from hardy.attacks import KL, PGD, Attack, Ball
 from hardy.describe import require, settings
 from hardy.losses.logits import cross_entropy, kl
 from hardy.models.classifier import BatchNormMode, Classifier, crafting
@@ -26,6 +26,10 @@ class TRADES(Objective):
 
     def __post_init__(self) -> None:
         require(self.beta >= 0, "beta", self.beta, "at least 0")
+
+    @property
+    def ball(self) -> Ball:
+        return self.attack.ball
 
     def __call__(self, model: Classifier, x: Images, y: Labels, noise: Noise) -> Terms:
         x_adv = away_from_clean(model, x, self.attack, self.batch_norm, noise)

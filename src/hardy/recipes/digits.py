@@ -23,7 +23,7 @@ def recipes() -> dict[str, Run]:
             name=f"{method}-digits",
             data=Digits(),
             model=small_cnn(),
-            objective=objective(method, Linf(EPS), 7, EPS / 4),
+            objective=objective(method, Linf(EPS), 7),
             optimizer=Adam(lr=3e-3, schedule=OneCycle()),
             epochs=40,
             batch=64,

@@ -1,4 +1,4 @@
-"""What several recipes share: the seven methods of the RLFAT paper around given attacks."""
+"""What several recipes share: the methods of the RLFAT paper and their controls, around given attacks."""
 
 from hardy.attacks import KL, PGD
 from hardy.attacks.balls import Ball
@@ -17,7 +17,9 @@ METHODS = {
 }
 
 
-def objective(method: str, ball: Ball, steps: int, step_size: float, batch_norm: BatchNormMode = "eval") -> Objective:
+def objective(
+    method: str, ball: Ball, steps: int, step_size: float | None = None, batch_norm: BatchNormMode = "eval"
+) -> Objective:
     """The method with the weights of the RLFAT paper: beta (its lambda) 6, eta 0.5 (P) and 1 (T), k 2."""
     attack = PGD(ball, steps, step_size)
     away = PGD(ball, steps, step_size, start_at="gaussian", loss=KL())

@@ -7,7 +7,7 @@ The first 5,000 training images, PreActResNet-18 of width 16, 50 epochs of Adam 
 choose the best weights. About a quarter of an hour a method on two cores.
 """
 
-from hardy.attacks import Linf
+from hardy.attacks import PGD, Linf
 from hardy.data.augment import Augment
 from hardy.data.cifar import CIFAR10, CIFAR100
 from hardy.data.dataset import Dataset
@@ -31,7 +31,7 @@ def recipes() -> dict[str, Run]:
             epochs=50,
             batch=128,
             augment=Augment(flip=True),
-            validation=Validation(images=500),
+            validation=Validation(images=500, attack=PGD(steps=10)),
         )
         for name, data in _SETS.items()
         for method in METHODS

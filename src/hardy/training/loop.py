@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -14,9 +15,10 @@ from torch import Tensor, nn
 from hardy.data.split import Split, batches
 from hardy.errors import FailedError, UsageError
 from hardy.evaluation.accuracy import classify, under_attack
-from hardy.models.classifier import Classifier
+from hardy.models.classifier import Classifier, ieee_convolutions
 from hardy.randomness import Noise
 from hardy.training.precision import prepare, resolve
+from hardy.training.record import read_precision
 from hardy.training.run import Run
 from hardy.training.state import Checkpoint, Folder
 from hardy.training.step import Step
@@ -73,17 +75,28 @@ def train(
     part, held_out = part.to(device), held_out.to(device) if held_out is not None else None
     total = run.length(len(part))
     model = run.model.build(len(part.classes), part.shape[0], Noise.of_batch(1, run.seed, purpose="network"))
-    prepare(model, device, run.precision, run.layout, compiled=run.compile)
-    about = {"device": _device_name(device), "precision": resolve(run.precision, device), "origin": part.origin}
+    resolved = resolve(run.precision, device)
+    about = {"device": _device_name(device), "precision": resolved, "origin": part.origin}
     folder = Folder(Path(out), run, part.shape, len(part.classes), about)
+    precision = read_precision(folder.path)
+    if precision not in ("auto", resolved):
+        watch.note(f"The run began in {precision} and goes on in it, though it would begin in {resolved} here.")
+    prepare(model, device, precision, run.layout, compiled=run.compile)
     training = _Training(run, folder, model, run.optimizer.build(model), total, len(part) // run.batch)
     training.average = run.average.start(model) if run.average else None
     _resume(training, watch)
-    step = Step(model, run.objective)
-    for x, y in _stream(run, part, training.step, total, training.per_epoch):
+    with nullcontext() if model.autocast else ieee_convolutions():
+        _train(training, part, held_out, watch)
+    return folder.path
+
+
+def _train(training: _Training, part: Split, held_out: Split | None, watch: Watch) -> None:
+    """Every step that is left, with rows, validation and checkpoints."""
+    step = Step(training.model, training.run.objective)
+    for x, y in _stream(training, part):
         _make(training, step, x, y)
-        watch.step(training.step, total)
-        ends_epoch = training.step % training.per_epoch == 0 or training.step == total
+        watch.step(training.step, training.total)
+        ends_epoch = training.step % training.per_epoch == 0 or training.step == training.total
         if ends_epoch or training.step % training.per_epoch % LOG_EVERY == 0:
             _log_terms(training, watch)
         saves = ends_epoch or time.monotonic() - training.saved_at > SAVE_EVERY
@@ -93,7 +106,6 @@ def train(
             _validate(training, held_out, watch)
         if saves:
             _save(training)
-    return folder.path
 
 
 def training_parts(run: Run, root: Path | None = None, *, offline: bool = False) -> tuple[Split, Split | None]:
@@ -108,13 +120,13 @@ def training_parts(run: Run, root: Path | None = None, *, offline: bool = False)
     return part.hold_out(wanted, run.seed)
 
 
-def _stream(run: Run, part: Split, made: int, total: int, per_epoch: int) -> Iterator[tuple[Images, Labels]]:
-    """Augmented batches from step `made` on; each step's are a function of the seed and the step alone."""
+def _stream(training: _Training, part: Split) -> Iterator[tuple[Images, Labels]]:
+    """Augmented batches of the steps left; each step's are a function of the seed and the step alone."""
+    run, per_epoch, step = training.run, training.per_epoch, training.step
     order = Noise.of_batch(1, run.seed, purpose="order", device=part.labels.device)
-    step = made
-    for epoch in count(made // per_epoch):
+    for epoch in count(step // per_epoch):
         for x, y, _ in batches(part, run.batch, order.draw(epoch), start=step % per_epoch):
-            if step == total:
+            if step == training.total:
                 return
             noise = Noise.of_batch(len(x), run.seed, step=step, purpose="augment", device=x.device)
             yield run.augment(x, noise), y
@@ -123,7 +135,8 @@ def _stream(run: Run, part: Split, made: int, total: int, per_epoch: int) -> Ite
 
 def _make(training: _Training, step: Step, x: Images, y: Labels) -> None:
     """One optimiser step."""
-    run, progress = training.run, training.step / training.total
+    # the middle of the step: a schedule that begins or ends at 0 does not waste a step there
+    run, progress = training.run, (training.step + 0.5) / training.total
     for group in training.optimizer.param_groups:
         group["lr"] = run.optimizer.lr * run.optimizer.schedule(progress)
     noise = Noise.of_batch(len(x), run.seed, step=training.step, purpose="objective", device=x.device)
@@ -191,7 +204,7 @@ def _validate(training: _Training, held_out: Split, watch: Watch) -> None:
         return
     model = _evaluated(training)
     clean = classify(model, held_out)
-    robust = under_attack(model, held_out, run.validation.attack, clean.correct, seed=run.seed)
+    robust = under_attack(model, held_out, run.validation_attack, clean.correct, seed=run.seed)
     value = float(robust.correct.double().mean())
     row = _row(
         training, "validation", {"clean": float(clean.correct.double().mean()), "robust": value, "n": len(held_out)}
@@ -210,7 +223,7 @@ def _evaluated(training: _Training) -> Classifier:
     model = run.model.build(training.folder.classes, training.folder.shape[0])
     model.load_state_dict(training.average)
     device = next(training.model.parameters()).device
-    return prepare(model, device, run.precision, run.layout)
+    return prepare(model, device, "bfloat16" if training.model.autocast else "float32", run.layout)
 
 
 def _save(training: _Training) -> None:

@@ -15,6 +15,7 @@ import torch
 from hardy.describe import describe, fingerprint, leaves, rebuild
 from hardy.errors import FailedError, UsageError
 from hardy.files import PARTIAL, write_text
+from hardy.training.precision import Precision
 from hardy.training.run import Run
 
 
@@ -59,14 +60,24 @@ def _description(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_run(path: Path) -> Run:
     """The settings of the run in a folder. Raises: UsageError if there is none or it cannot be read."""
+    return rebuild(_told(path)["run"], Run)
+
+
+def read_precision(path: Path) -> Precision:
+    """The precision a run began in, which it keeps wherever it goes on; "auto" where its run.json does not say."""
+    found = _told(path).get("precision")
+    return found if found in ("float32", "bfloat16") else "auto"
+
+
+def _told(path: Path) -> dict[str, Any]:
+    """What run.json says."""
     try:
         data = json.loads((path / "run.json").read_text(encoding="utf-8"))
-        described = data["run"]
+        return {"run": data["run"], **data}
     except FileNotFoundError as error:
         raise UsageError(f"{path} has no run.json; it is not the folder of a run.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UsageError(f"{path / 'run.json'} is damaged ({error}).") from error
-    return rebuild(described, Run)
 
 
 def append_metrics(path: Path, row: Mapping[str, Any]) -> None:
@@ -115,14 +126,20 @@ def _refuse_other_settings(path: Path, there: Run, given: Run) -> None:
 
 
 def _commit() -> str | None:
-    """The commit of this library's source, where it is a git checkout."""
-    with contextlib.suppress(OSError, subprocess.SubprocessError):
+    """The commit of this library's source, where it is a git checkout; with a note if it was changed since."""
+    here = Path(__file__)
+
+    def git(*args: str) -> str:
         asked = subprocess.run(
-            ["git", "-C", str(Path(__file__).parent), "rev-parse", "HEAD"],
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
+            ["git", "-C", str(here.parent), *args], capture_output=True, text=True, timeout=5, check=True
         )
         return asked.stdout.strip()
+
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        git(
+            "ls-files", "--error-unmatch", here.name
+        )  # installed inside another project's checkout, it is not that project's
+        return git("rev-parse", "HEAD") + (
+            ", changed" if git("status", "--porcelain", "--", str(here.parent.parent)) else ""
+        )
     return None
