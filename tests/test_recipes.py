@@ -168,7 +168,7 @@ def test_the_small_runs_have_the_settings_they_are_known_by(run):
     assert (run.epochs, run.steps, run.batch) == (50, None, 128)
     assert run.optimizer == Adam(lr=1e-3)
     assert run.augment == Augment(flip=True)
-    assert run.validation == Validation(images=500)
+    assert run.validation == Validation(images=500, attack=PGD(steps=10))
     if not isinstance(run.objective, Standard):
         attack = run.objective.attack
         assert (attack.ball, attack.steps, attack.step_size) == (Linf(8 / 255), 7, 2 / 255)

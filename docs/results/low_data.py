@@ -5,6 +5,7 @@ python docs/results/low_data.py show           prints the table, draws low-data.
 """
 
 import json
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -19,24 +20,34 @@ ATTACKS = ("clean accuracy", "accuracy under pgd-20", "accuracy under cw-20", "a
 
 
 def collect(runs: Path) -> None:
-    """One line a measurement, and one a validation of the training, without what differs between machines."""
+    """One line a run, a validation of the training, and a measurement; without where the data lay on the machine."""
     lines = []
     for method in METHODS:
         folder = runs / f"{method}-cifar10-small"
+        if not (folder / "results.jsonl").exists():
+            continue
         described = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        described["origin"] = _without_place(described["origin"])
         lines.append({"kind": "run", "method": method, **described})
         metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
         lines += [{"method": method, **row} for row in metrics if row["kind"] == "validation"]
-        lines += [{"kind": "measurement", "method": method, **asdict(row)} for row in read(folder / "results.jsonl")[0]]
+        for row in read(folder / "results.jsonl")[0]:
+            settings = {**row.settings, "data": _without_place(row.settings["data"])}
+            lines.append({"kind": "measurement", "method": method, **asdict(row), "settings": settings})
     ROWS.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def _without_place(origin: str) -> str:
+    return re.sub(r" from [^;]*;", ";", origin)
 
 
 def show() -> None:
     """The table as Markdown on standard output, and the figure."""
     lines = [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
     print("| method | weights | clean | PGD-20 | CW-20 | NATTACK |\n|---|---|---|---|---|---|")
+    measured = {method: title for method, title in METHODS.items() if any(line["method"] == method for line in lines)}
     for which in ("last", "best"):
-        for method, title in METHODS.items():
+        for method, title in measured.items():
             # a measurement that was repeated counts once, the newest
             found = {
                 line["what"]: line
@@ -49,7 +60,7 @@ def show() -> None:
             label = which if which == "last" else f"best (epoch {_epoch(lines, found)})"
             print(f"| {title} | {label} | {' | '.join(cells)} |")
     drawn = {}
-    for method, title in METHODS.items():
+    for method, title in measured.items():
         points = [line for line in lines if line["kind"] == "validation" and line["method"] == method]
         drawn[title] = ([p["epoch"] for p in points], [100 * p["robust"] for p in points])
     curves(

@@ -64,7 +64,7 @@ def test_black_box_attacks_get_fewer_images(capsys, trained):
     )
     assert ran.code == 0, ran.err
     line = next(line for line in ran.out.splitlines() if line.startswith("accuracy under nattack"))
-    assert line.split()[-4:-2] == ["1", "any"]
+    assert line.split()[-5:-2] == ["1", "0.3", "any"]
 
 
 @pytest.mark.parametrize(

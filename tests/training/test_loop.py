@@ -23,7 +23,7 @@ from hardy.objectives import PGDAT, RLFATT, Standard
 from hardy.training import loop
 from hardy.training.average import EMA
 from hardy.training.loop import Watch, train, training_parts
-from hardy.training.optim import SGD, Adam, OneCycle
+from hardy.training.optim import SGD, Adam, Constant, OneCycle
 from hardy.training.run import Run, Validation
 from hardy.training.state import Folder
 from training.fakes import BreaksWeightsAt, InMemory, NotFiniteAt, Stopped, rows, same, tiny, weights
@@ -482,7 +482,7 @@ def _moved(before: dict, after: dict) -> float:
 
 def test_clipping_bounds_the_norm_of_the_whole_gradient(tmp_path):
     def moved(clip: float | None) -> float:
-        plain = SGD(lr=1.0, momentum=0.0, weight_decay=0.0, clip=clip)
+        plain = SGD(lr=1.0, momentum=0.0, weight_decay=0.0, schedule=Constant(), clip=clip)
         return _moved(*_step_of(tmp_path, str(clip), optimizer=plain))
 
     free = moved(None)
@@ -494,7 +494,11 @@ def test_clipping_bounds_the_norm_of_the_whole_gradient(tmp_path):
 def test_a_step_of_plain_sgd_goes_down_the_gradient_of_the_sum_of_the_terms(tmp_path):
     run = tiny(augment=Augment(), batch=26, objective=PGDAT(PGD(Linf(0.1), 2)))
     before, after = _step_of(
-        tmp_path, "run", augment=Augment(), batch=26, optimizer=SGD(0.5, momentum=0.0, weight_decay=0.1)
+        tmp_path,
+        "run",
+        augment=Augment(),
+        batch=26,
+        optimizer=SGD(0.5, momentum=0.0, weight_decay=0.1, schedule=Constant()),
     )
     model = run.model.build(4, 1, loop.Noise.of_batch(1, 0, purpose="network"))
     part, _ = training_parts(run)
@@ -509,7 +513,7 @@ def test_a_step_of_plain_sgd_goes_down_the_gradient_of_the_sum_of_the_terms(tmp_
 def test_the_rate_of_each_step_follows_the_schedule(tmp_path, monkeypatch):
     monkeypatch.setattr(loop, "LOG_EVERY", 1)
     folder = train(tiny(optimizer=Adam(lr=0.02, schedule=OneCycle(peak=0.5))), tmp_path / "run", device="cpu")
-    rates = [0.02 * (2 * s / 9 if s < 4.5 else 2 * (1 - s / 9)) for s in range(9)]
+    rates = [0.02 * (2 * s / 9 if s < 4.5 else 2 * (1 - s / 9)) for s in (i + 0.5 for i in range(9))]
     assert [row["lr"] for row in rows(folder, "train")] == pytest.approx(rates)
 
 

@@ -6,12 +6,12 @@ Eight by eight scans placed at random on a black canvas of 16 x 16 pixels, a sma
 Nothing here is from a paper.
 """
 
-from hardy.attacks import Linf
+from hardy.attacks import PGD, Linf
 from hardy.data.digits import Digits
 from hardy.models import small_cnn
 from hardy.recipes.settings import METHODS, objective
 from hardy.training.optim import Adam, OneCycle
-from hardy.training.run import Run
+from hardy.training.run import Run, Validation
 
 EPS = 0.1
 
@@ -27,6 +27,7 @@ def recipes() -> dict[str, Run]:
             optimizer=Adam(lr=3e-3, schedule=OneCycle()),
             epochs=40,
             batch=64,
+            validation=Validation(attack=PGD(Linf(EPS), steps=10)),
         )
         for method in METHODS
     }

@@ -8,14 +8,14 @@ PGD / CW: PGD-AT 82.96 / 46.19 / 46.41, TRADES 80.35 / 50.95 / 49.80, RLFAT-P 84
 51.94. Such a run is days of work for a CPU; the `-small` recipes are made for one.
 """
 
-from hardy.attacks import Linf
+from hardy.attacks import PGD, Linf
 from hardy.data.augment import Augment
 from hardy.data.cifar import CIFAR10, CIFAR100
 from hardy.data.dataset import Dataset
 from hardy.models import w32_10
 from hardy.recipes.settings import METHODS, objective
 from hardy.training.optim import Adam
-from hardy.training.run import Run
+from hardy.training.run import Run, Validation
 
 # data, attack steps (P-RLFAT Appendix A)
 _SETS: dict[str, tuple[Dataset, int]] = {"cifar10": (CIFAR10(), 10), "cifar100": (CIFAR100(), 7)}
@@ -33,6 +33,7 @@ def recipes() -> dict[str, Run]:
             steps=79_800,
             batch=32,
             augment=Augment(flip=True),
+            validation=Validation(attack=PGD(Linf(0.03), steps=10)),
         )
         for name, (data, steps) in _SETS.items()
         for method in METHODS

@@ -204,7 +204,7 @@ def _validate(training: _Training, held_out: Split, watch: Watch) -> None:
         return
     model = _evaluated(training)
     clean = classify(model, held_out)
-    robust = under_attack(model, held_out, run.validation_attack, clean.correct, seed=run.seed)
+    robust = under_attack(model, held_out, run.validation.attack, clean.correct, seed=run.seed)
     value = float(robust.correct.double().mean())
     row = _row(
         training, "validation", {"clean": float(clean.correct.double().mean()), "robust": value, "n": len(held_out)}

@@ -1,6 +1,6 @@
 """Run: everything that determines a trained network."""
 
-from hardy.attacks import PGD, Attack, Linf
+from hardy.attacks import PGD, Attack
 from hardy.data.augment import Augment
 from hardy.data.dataset import Dataset
 from hardy.describe import require, settings
@@ -21,7 +21,7 @@ class Validation:
 
     images: int = 0  # how many are held out, classes in proportion; 0 is none
     every: int = 1  # epochs between two measurements
-    attack: Attack | None = None  # None is PGD-10 in the ball trained against, or of Linf 8/255 where there is none
+    attack: Attack = PGD(steps=10)  # recipes take the ball they train against
 
     def __post_init__(self) -> None:
         require(self.images >= 0, "validation.images", self.images, "at least 0")
@@ -59,11 +59,6 @@ class Run:
         require(length is not None and length >= 1, "length", length, "at least 1")
         require(self.batch >= 1, "batch", self.batch, "at least 1")
         require(0 <= self.seed < 2**32, "seed", self.seed, "in [0, 2**32)")
-
-    @property
-    def validation_attack(self) -> Attack:
-        """The attack that measures robust accuracy on the held-out images."""
-        return self.validation.attack or PGD(self.objective.ball or Linf(), steps=10)
 
     def length(self, images: int) -> int:
         """Optimiser steps in all, for so many training images. Raises: UsageError if they do not fill a batch."""
