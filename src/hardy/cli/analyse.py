@@ -10,12 +10,12 @@ import tyro
 from torch import Tensor
 
 from hardy.cli.console import err, out, table
-from hardy.cli.evaluate import about_weights, ready
+from hardy.cli.evaluate import about_weights, ready, test_images
 from hardy.cli.flags import parse
 from hardy.data.block_shuffle import Cuts, block_order, block_shuffle
 from hardy.data.dataset import Dataset
 from hardy.data.split import Split
-from hardy.describe import rebuild, require
+from hardy.describe import require
 from hardy.errors import UsageError, unknown
 from hardy.evaluation.sensitivity import BRIGHTNESS, GAMMA, loss_sensitivity
 from hardy.models.checkpoints import Which, find_weights, load, read_weights
@@ -63,7 +63,7 @@ class Shuffle:
 
 
 def main(args: list[str]) -> None:
-    """Hardy analyse NAME ..."""
+    """Run `hardy analyse NAME`."""
     usage = "usage: hardy analyse NAME ...\n\n" + "\n".join(f"  {name:<12} {what}" for name, what in _ANALYSES.items())
     if not args or args[0] in ("-h", "--help"):
         out.print(usage)
@@ -85,7 +85,7 @@ def sensitivity(options: Sensitivity) -> None:
         file, which = find_weights(source, options.weights)
         _, header = read_weights(file)
         model = ready(load(file), options.device, "float32")
-        _, test = rebuild(header["data"], Dataset).load(options.data_root, offline=options.offline)  # type: ignore[type-abstract]
+        test = test_images(header, file, options.data_root, offline=options.offline)
         test = test.take(slice(options.n)).to(next(model.parameters()).device)
         err.print(f"{file}; {test.origin}, the first {len(test)}")
         about = about_weights(file, which)

@@ -18,7 +18,7 @@ from hardy.describe import describe
 from hardy.models.checkpoints import find_weights, load
 from hardy.recipes import recipe
 from hardy.recipes.digits import EPS
-from hardy.results import Measurement, append, read
+from hardy.results import Measurement, read
 from hardy.training.record import read_run
 
 METHODS = ("standard", "pgdat", "trades", "rlfat-p", "rlfat-t")
@@ -41,7 +41,7 @@ class Demo:
 
 
 def main(args: list[str]) -> None:
-    """Hardy demo [--out FOLDER]."""
+    """Run `hardy demo [--out FOLDER]`."""
     options = parse(Demo, args, "hardy demo")
     started = time.monotonic()
     # black-box search at a sixth of its usual length, so that the whole takes minutes
@@ -89,6 +89,5 @@ def _is_of(row: Measurement, attack: Attack | None, about: Mapping[str, Any], as
 
 def _new(folder: Path, name: str, attack: Attack | None, asked: Options, about: Mapping[str, Any]) -> list[Measurement]:
     test = read_run(folder).data.load()[1]
-    rows = measure(ready(load(folder, "last"), "cpu", "float32"), test, {name: attack}, asked, folder.name, about)
-    append(folder / "results.jsonl", rows)
-    return rows
+    model = ready(load(folder, "last"), "cpu", "float32")
+    return measure(model, test, {name: attack}, asked, folder.name, about, folder / "results.jsonl")

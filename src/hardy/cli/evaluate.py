@@ -61,7 +61,7 @@ class Options:
 
 
 def main(args: list[str]) -> None:
-    """Hardy evaluate RUN|WEIGHTS [options]."""
+    """Run `hardy evaluate RUN|WEIGHTS [options]`."""
     options = parse(Options, args, "hardy evaluate")
     if options.json is not None and options.json.exists():
         raise UsageError(f"{options.json} exists already; --json names a new file, so that nothing is overwritten.")
@@ -74,18 +74,17 @@ def main(args: list[str]) -> None:
     attacks = {name: named(name, eps) for name in options.attacks.split(",") if name}
     require(bool(attacks), "attacks", options.attacks, "names with commas between, as in clean,pgd-20")
     model = ready(load(file), options.device, options.precision)
-    _, test = rebuild(header["data"], Dataset).load(options.data_root, offline=options.offline)  # type: ignore[type-abstract]
+    test = test_images(header, file, options.data_root, offline=options.offline)
     about = {**about_weights(file, which), "precision": options.precision}
     held = f"{which} weights of {options.source}" if which else str(file)
     err.print(f"{held}; {test.origin}; eps {both_forms(eps)}")
-    rows = measure(model, test, attacks, options, str(header.get("run", file.stem)), about)
+    results = options.source / "results.jsonl" if options.source.is_dir() else None
+    rows = measure(model, test, attacks, options, str(header.get("run", file.stem)), about, results)
     table(None, _HEADS, map(measurement_row, rows))
     out.print(f"\n{held}; {test.origin}")
     for name, attack in attacks.items():
         if attack is not None:
             out.print(f"{name}: {attack.summary}")
-    if options.source.is_dir():
-        append(options.source / "results.jsonl", rows)
     if options.json is not None:
         write_text(options.json, json.dumps([dataclasses.asdict(row) for row in rows], indent=1) + "\n")
 
@@ -97,8 +96,12 @@ def measure(
     options: Options,
     run: str,
     about: Mapping[str, Any],
+    results: Path | None,
 ) -> list[Measurement]:
-    """The rows of all attacks, with a progress display; black-box attacks on fewer images."""
+    """The rows of all attacks, with a progress display; black-box attacks on fewer images.
+
+    Each row is added to the file `results` as soon as it is measured.
+    """
     rows: list[Measurement] = []
     device = next(model.parameters()).device
     with progress() as display:
@@ -113,9 +116,18 @@ def measure(
                 model, test.take(slice(n)).to(device), {name: attack}, judge=options.judge, seed=options.seed,
                 batch=options.batch, run=run, settings=about, progress=show,
             )  # fmt: skip
+            if results is not None:
+                append(results, rows[-1:])
             display.remove_task(task)
             err.print(f"{name}: {measurement_row(rows[-1])[1]} %, {rows[-1].seconds:.0f} s")
     return rows
+
+
+def test_images(header: Mapping[str, Any], file: Path, root: Path | None, *, offline: bool) -> Split:
+    """The test images of the data that the weights in `file` were trained on."""
+    if "data" not in header:
+        raise UsageError(f"{file} does not say which data its network was trained on; weights that a run saved do.")
+    return rebuild(header["data"], Dataset).load(root, offline=offline)[1]  # type: ignore[type-abstract]
 
 
 def ready(model: Classifier, device: str | None, precision: Precision) -> Classifier:

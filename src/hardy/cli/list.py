@@ -18,7 +18,7 @@ _KINDS = ("recipes", "methods", "attacks", "data", "models")
 
 
 def main(args: list[str]) -> None:
-    """Hardy list [recipes|methods|attacks|data|models]; without a name, all of them."""
+    """Run `hardy list [recipes|methods|attacks|data|models]`; without a name, all of them."""
     if args and args[0] in ("-h", "--help"):
         out.print(f"usage: hardy list [{'|'.join(_KINDS)}]")
         return

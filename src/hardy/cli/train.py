@@ -42,7 +42,7 @@ class Command:
 
 
 def main(args: list[str]) -> None:
-    """Hardy train RECIPE [settings]."""
+    """Run `hardy train RECIPE [settings]`."""
     if not args or args[0] in ("-h", "--help"):
         out.print(
             "usage: hardy train RECIPE [settings]\n\n"
