@@ -57,7 +57,7 @@ def show() -> None:
                 and line["settings"].get("weights") == which
             }
             cells = [_cell(found[what]) if what in found else "–" for what in ATTACKS]
-            label = which if which == "last" else f"best (epoch {_epoch(lines, found)})"
+            label = f"{which} (epoch {_epoch(lines, found)})"
             print(f"| {title} | {label} | {' | '.join(cells)} |")
     drawn = {}
     for method, title in measured.items():
