@@ -227,7 +227,7 @@ def test_l2_radii_below_zero_are_refused(eps):
 @tried(max_examples=50)
 @given(st.integers(0, 255))
 def test_whole_255ths_are_written_as_such(k):
-    assert fraction(k / 255) == (f"{k}/255" if k else "0")
+    assert fraction(k / 255) == (f"{k}/255" if k % 255 else str(k // 255))
 
 
 def test_balls_and_radii_are_written_briefly():

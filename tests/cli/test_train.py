@@ -58,9 +58,27 @@ def test_dry_run_prints_every_setting_in_both_forms_and_the_time_and_makes_nothi
     assert not (tmp_path / "x").exists()
 
 
+def test_settings_that_differ_from_the_recipe_are_said_those_a_swapped_part_brings_too(capsys, tmp_path):
+    changes = ("--objective", "trades", "--seed", "3")
+    ran = run(capsys, "train", "pgdat-cifar10-small", *changes, "--dry-run", "--model", "smallcnn", "--batch", "2")
+    assert ran.code == 0, ran.err
+    said = ran.err.splitlines()
+    assert "seed: 3 (the recipe: 0)" in said
+    assert "objective.attack.steps: 10 (the recipe: 7)" in said
+    assert "objective.beta: 6 (the recipe: not there)" in said
+    assert not any(line.startswith(("epochs", "objective.attack.ball")) for line in said)
+
+
+def test_dry_run_counts_the_images_that_are_held_out(capsys):
+    quick = ("--model", "smallcnn", "--model.width", "2", "--batch", "50", "--epochs", "1", "--dry-run")
+    held = ("--validation.images", "1000")
+    assert "980 steps of" in run(capsys, "train", "standard-cifar10", *quick, *held).out
+    assert "100 steps of" in run(capsys, "train", "standard-cifar10", *quick, *held, "--data.first", "5000").out
+
+
 def test_dry_run_of_a_length_in_steps_needs_no_data(capsys, tmp_path):
-    args = ("--model", "smallcnn", "--model.width", "2", "--batch", "4", "--steps", "10", "--offline", "--dry-run")
-    ran = run(capsys, "train", "standard-cifar10", *args, "--data-root", tmp_path)
+    args = ("--model", "smallcnn", "--model.width", "2", "--batch", "4", "--steps=10", "--offline", "--dry-run")
+    ran = run(capsys, "train", "standard-cifar10-small", *args, "--data-root", tmp_path)
     assert ran.code == 0, ran.err
     assert "10 steps of" in ran.out
 
@@ -74,7 +92,7 @@ def test_dry_run_of_a_length_in_steps_needs_no_data(capsys, tmp_path):
         (("train", "pgdat-digits", "--epoch", "3"), "--epochs"),
         (("train", "pgdat-digits", "--epochs", "three"), "three"),
         (("train", "pgdat-digits", "--epochs", "0"), "length is 0; it must be at least 1"),
-        (("train", "pgdat-digits", "--steps", "10"), "one of them"),
+        (("train", "pgdat-digits", "--steps", "10", "--epochs", "3"), "epochs is 3 and steps is 10"),
         (("train", "pgdat-digits", "--batch", "0"), "batch is 0; it must be at least 1"),
         (("train", "pgdat-digits", "--seed", "-1"), "seed is -1"),
         (("train", "pgdat-digits", "--objective.attack.ball.eps", "8"), "8/255, not 8"),

@@ -29,8 +29,8 @@ def test_a_batch_larger_than_the_training_images_is_refused(length):
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"epochs": 3, "steps": 3}, "given as epochs or as steps, one of them"),
-        ({"epochs": None}, "given as epochs or as steps, one of them"),
+        ({"epochs": 3, "steps": 3}, "given as one of them"),
+        ({"epochs": None}, "given as one of them"),
         ({"epochs": 0}, "length is 0; it must be at least 1"),
         ({"epochs": None, "steps": -5}, "length is -5"),
         ({"batch": 0}, "batch is 0"),

@@ -108,6 +108,7 @@ def _largest(x: Tensor) -> Tensor:
 
 
 def fraction(value: float) -> str:
-    """0.0313... as 8/255 where it is a whole number of 255ths, else to six digits."""
+    """0.0313... as 8/255 where it is a whole number of 255ths and no whole number itself, else to six digits."""
     of_255 = value * 255
-    return f"{round(of_255)}/255" if value and abs(of_255 - round(of_255)) < 1e-9 else f"{value:.6g}"
+    whole = abs(of_255 - round(of_255)) < 1e-9 and value != round(value)
+    return f"{round(of_255)}/255" if whole else f"{value:.6g}"

@@ -1,5 +1,6 @@
 """hardy train: train a recipe, or go on with an interrupted run."""
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,9 @@ def main(args: list[str]) -> None:
         raise UsageError(
             f"The recipe comes first, as in `hardy train rlfat-p-digits {args[0]} ...`; {args[0]!r} was given."
         )
-    run, place = settings_of(recipe(args[0]), args[1:], f"hardy train {args[0]}")
+    default = recipe(args[0])
+    run, place = settings_of(default, args[1:], f"hardy train {args[0]}")
+    print_changes(default, run)
     folder = place.out or Path("runs") / run.name
     if place.dry_run:
         dry_run(run, place, folder)
@@ -67,16 +70,37 @@ def main(args: list[str]) -> None:
 
 def settings_of(default: Run, args: list[str], prog: str) -> tuple[Run, Place]:
     """The run that flags make of a recipe, and where it is to go."""
-    run, left = swap(default, args)
+    run, left = swap(_of_length(default, args), args)
     command = parse(Command, left, prog, Command(run, Place()))
     return command.run, command.place
+
+
+def _of_length(default: Run, args: list[str]) -> Run:
+    """The recipe with its length in the unit that the flags use, epochs or steps; the flag then says how many."""
+    given = {arg.partition("=")[0] for arg in args}
+    if "--epochs" in given and "--steps" not in given:
+        return dataclasses.replace(default, epochs=1, steps=None)
+    if "--steps" in given and "--epochs" not in given:
+        return dataclasses.replace(default, epochs=None, steps=1)
+    return default
+
+
+def print_changes(default: Run, run: Run) -> None:
+    """Print the settings in which a run differs from its recipe, those that come with a swapped part included."""
+    old, new = leaves(default), leaves(run)
+    for name in sorted(old | new, key=[*old, *new].index):
+        if old.get(name) != new.get(name):
+            was, now = (shown(side[name]) if name in side else "not there" for side in (old, new))
+            err.print(f"{name}: {now} (the recipe: {was})")
 
 
 def dry_run(run: Run, place: Place, folder: Path) -> None:
     """Print every setting, and how long the run would take on this machine."""
     device = torch.device(place.device or ("cuda" if torch.cuda.is_available() else "cpu"))
     table(None, ("setting", "value"), ((name, shown(value)) for name, value in leaves(run).items()), left=2)
-    steps = run.length(run.data.training_images) if run.data.training_images else run.steps
+    there = run.data.training_images
+    held_out = run.validation.images if run.validation.images > run.data.unused_images else 0
+    steps = run.length(there - held_out) if there else run.steps
     seconds = seconds_per_step(run, device)
     out.print(f"\nfolder     {folder}\nprecision  {resolve(run.precision, device)} on {device.type}")
     if steps is None:

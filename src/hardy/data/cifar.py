@@ -105,6 +105,11 @@ class _Cifar(Dataset):
         """How many are trained on."""
         return self.first or self._layout.train_total
 
+    @property
+    def unused_images(self) -> int:
+        """How many training images `first` leaves out."""
+        return self._layout.train_total - self.training_images
+
     def load(self, root: Path | None = None, *, offline: bool = False) -> tuple[Split, Split]:
         """(train, test), the training images limited to the first `first`. See `Dataset.load`."""
         train, test = self._all(root, offline)
@@ -114,7 +119,7 @@ class _Cifar(Dataset):
 
     def unused(self, root: Path | None = None, *, offline: bool = False) -> Split | None:
         """The training images that `first` leaves out; None where it leaves none. See `Dataset.load`."""
-        if self.first is None or self.first == self._layout.train_total:
+        if not self.unused_images:
             return None
         train, _ = self._all(root, offline)
         return self._part(train, slice(self.first, None), f"the last {len(train) - self.first:,}")

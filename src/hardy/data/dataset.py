@@ -24,6 +24,11 @@ class Dataset(ABC):
         """Number of training images; None where only loading tells."""
         return None
 
+    @property
+    def unused_images(self) -> int:
+        """How many images `unused` would give, known without loading."""
+        return 0
+
     @abstractmethod
     def load(self, root: Path | None = None, *, offline: bool = False) -> tuple[Split, Split]:
         """(train, test), on the CPU.

@@ -19,7 +19,8 @@ def seconds_per_step(run: Run, device: torch.device) -> float:
     A large network on a slow machine is timed on a few images, in proportion.
     """
     channels = run.data.shape[0]
-    model = prepare(run.model.build(run.data.classes, channels), device, run.precision, run.layout)
+    model = run.model.build(run.data.classes, channels)
+    prepare(model, device, run.precision, run.layout, compiled=run.compile)
     step, optimizer = Step(model, run.objective), run.optimizer.build(model)
 
     def once(n: int) -> float:

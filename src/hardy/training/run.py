@@ -4,6 +4,7 @@ from hardy.attacks import PGD, Attack
 from hardy.data.augment import Augment
 from hardy.data.dataset import Dataset
 from hardy.describe import require, settings
+from hardy.errors import UsageError
 from hardy.models.classifier import Architecture
 from hardy.objectives.objective import Objective
 from hardy.training.average import EMA
@@ -49,12 +50,9 @@ class Run:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        require(
-            (self.epochs is None) != (self.steps is None),
-            "length",
-            (self.epochs, self.steps),
-            "given as epochs or as steps, one of them",
-        )
+        if (self.epochs is None) == (self.steps is None):
+            given = f"epochs is {self.epochs} and steps is {self.steps}"
+            raise UsageError(f"{given}; a run's length is given as one of them, and the other is None.")
         length = self.steps if self.epochs is None else self.epochs
         require(length is not None and length >= 1, "length", length, "at least 1")
         require(self.batch >= 1, "batch", self.batch, "at least 1")
