@@ -4,7 +4,7 @@ import importlib
 import os
 import sys
 
-from hardy.errors import FailedError, HardyError, UsageError, unknown
+from hardy.errors import FailedError, HardyError, StoppedError, UsageError, unknown
 
 # command -> what it does; each is hardy.cli.<command> with a function main(args)
 COMMANDS = {
@@ -21,6 +21,9 @@ def main(args: list[str] | None = None) -> int:
     args = sys.argv[1:] if args is None else args
     try:
         return _run(args)
+    except StoppedError as error:
+        print(f"hardy: {error}", file=sys.stderr)
+        return 128 + error.signal
     except HardyError as error:
         print(f"hardy: {error}", file=sys.stderr)
         return 2 if isinstance(error, UsageError) else 1

@@ -1,4 +1,4 @@
-"""The two kinds of failure a user meets; each message is a sentence: what was wrong, what was given, what is allowed."""
+"""The kinds of failure a user meets; each message is a sentence: what was wrong, what was given, what is allowed."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -14,6 +14,14 @@ class UsageError(HardyError, ValueError):
 
 class FailedError(HardyError, RuntimeError):
     """What was asked for was right, and went wrong on the way. Exit code 1."""
+
+
+class StoppedError(HardyError):
+    """The user, or the system, asked for an end, and got one with everything saved. Exit code 128 + signal."""
+
+    def __init__(self, message: str, signal: int) -> None:
+        super().__init__(message)
+        self.signal = signal
 
 
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> UsageError:

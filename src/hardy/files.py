@@ -1,21 +1,27 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and files that lock a folder."""
 
 import contextlib
 import hashlib
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from hardy.errors import FailedError
+from filelock import FileLock, Timeout
+
+from hardy.errors import FailedError, UsageError
 
 PARTIAL = ".partial"  # ending of a file that is being written
+
+
+class WriteError(FailedError):
+    """A file could not be written: the disk is full, the folder read-only, ..."""
 
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a file under a temporary name, and give it its own name once it is on the disk.
 
-    Raises: FailedError if it cannot be written; nothing half-written is left, and what was there before stays.
+    Raises: WriteError if it cannot be written; nothing half-written is left, and what was there before stays.
     """
     partial: Path | None = None
     try:
@@ -29,7 +35,7 @@ def write_whole(path: Path, write: Callable[[Path], None]) -> None:
         partial.replace(path)
         _sync(path.parent)
     except OSError as error:
-        raise FailedError(f"{path} could not be written: {error.strerror or error}.") from error
+        raise WriteError(f"{path} could not be written: {error.strerror or error}.") from error
     finally:
         if partial is not None:
             with contextlib.suppress(OSError):
@@ -48,6 +54,25 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 def write_text(path: Path, text: str) -> None:
     """`write_whole` for text."""
     write_bytes(path, text.encode())
+
+
+@contextlib.contextmanager
+def locked(path: Path, busy: str) -> Iterator[None]:
+    """Hold the lock file `path`, which no other process can until this one lets go or ends, however it ends.
+
+    Raises: UsageError(busy) if another process holds it; WriteError if the file cannot be made.
+    """
+    lock = FileLock(path, timeout=0, is_singleton=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise UsageError(busy) from error
+    except OSError as error:
+        raise WriteError(f"{path} could not be written: {error.strerror or error}.") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def digest(path: Path) -> str:

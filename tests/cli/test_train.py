@@ -164,3 +164,39 @@ def test_a_killed_command_goes_on_and_ends_with_the_weights_of_an_undisturbed_on
     assert (tmp_path / "killed" / "last.safetensors").read_bytes() == (
         tmp_path / "whole" / "last.safetensors"
     ).read_bytes()
+
+
+OWN = """
+from torch import nn
+
+def build(num_classes):
+    layers = nn.Conv2d(1, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, num_classes)
+    return nn.Sequential(*layers)
+"""
+
+
+def test_ones_own_network_is_named_by_the_function_that_builds_it(tmp_path, monkeypatch, capsys):
+    (tmp_path / "mynet.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    args = (
+        "--model",
+        "mynet:build",
+        "--model.mean",
+        "0.5",
+        "--model.deviation",
+        "0.5",
+        "--epochs",
+        "1",
+        "--out",
+        "run",
+    )
+    trained = run(capsys, "train", "standard-digits", *args)
+    assert trained.code == 0, trained.err
+    sys.modules["hardy.models.own"]._ADMITTED.clear()
+    refused = run(capsys, "evaluate", "run", "--n", "5", "--attacks", "clean")
+    assert refused.code == 2
+    assert "--model mynet:build" in refused.err
+    measured = run(capsys, "evaluate", "run", "--n", "5", "--attacks", "clean", "--model", "mynet:build")
+    assert measured.code == 0, measured.err
+    sys.modules.pop("mynet")

@@ -2,6 +2,10 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,12 +16,13 @@ from hardy.attacks import PGD, Linf
 from hardy.data.augment import Augment
 from hardy.data.dataset import Dataset
 from hardy.data.split import Split
-from hardy.describe import settings
+from hardy.describe import describe, settings
 from hardy.models import small_cnn
-from hardy.objectives import PGDAT, Objective
+from hardy.objectives import PGDAT, RLFATT, Objective
 from hardy.randomness import Noise
+from hardy.training.average import EMA
 from hardy.training.optim import Adam, Cosine
-from hardy.training.run import Run
+from hardy.training.run import Run, Validation
 
 
 @settings
@@ -110,3 +115,72 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
 def rows(folder: Path, kind: str) -> list[dict]:
     lines = (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     return [row for row in map(json.loads, lines) if row["kind"] == kind]
+
+
+# everything that a checkpoint has to carry: momenta, an average, best weights, terms not yet logged, random numbers
+FULL = tiny(
+    data=InMemory(n=34),
+    objective=RLFATT(dataclasses.replace(RLFATT().attack, steps=2)),
+    average=EMA(decay=0.6),
+    validation=Validation(images=6, attack=PGD(Linf(0.02), steps=2)),
+)
+
+
+def state(folder: Path) -> dict:
+    newest = max((folder / "checkpoints").glob("*.state.pt"))
+    return torch.load(newest, weights_only=True)
+
+
+def assert_same_run(a: Path, b: Path) -> None:
+    assert (a / "metrics.jsonl").read_bytes() == (b / "metrics.jsonl").read_bytes()
+    assert (a / "best.safetensors").exists() == (b / "best.safetensors").exists()
+    for file in a.rglob("*.safetensors"):
+        assert same(weights(file), weights(b / file.relative_to(a))), file
+    one, other = state(a), state(b)
+    assert one["step"] == other["step"]
+    assert one["average"] is None or same(one["average"], other["average"])
+    for i, values in one["optimizer"]["state"].items():
+        assert same(values, other["optimizer"]["state"][i])
+    assert {key: one["best"][key] for key in ("value", "step")} == {
+        key: other["best"][key] for key in ("value", "step")
+    }
+
+
+_CHILD = """
+import json, sys, torch
+from pathlib import Path
+from hardy.__main__ import main
+from hardy.describe import rebuild
+from hardy.errors import HardyError
+from hardy.training import loop
+from hardy.training.run import Run
+import training.fakes, hardy.recipes.small
+
+def run():
+    loop.SAVE_EVERY, loop.LOG_EVERY = 0.0, 2
+    step = lambda made, total: print(made, flush=True)
+    loop.train(rebuild(json.loads(sys.argv[1]), Run), Path(sys.argv[2]), device="cpu", watch=loop.Watch(step=step))
+
+torch.set_num_threads(int(sys.argv[3]))
+sys.modules["hardy.cli.fake"] = type(sys)("fake")
+sys.modules["hardy.cli.fake"].main = lambda args: run()
+from hardy import __main__
+__main__.COMMANDS["fake"] = ""
+sys.exit(main(["fake"]))
+"""
+
+
+def child(run: Run, out: Path, before: Sequence[str] = ()) -> subprocess.Popen:
+    """A process that trains a run as the command line does, saves after each step, and prints the step's number.
+
+    before: a command that starts the process.
+    """
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    told = json.dumps(describe(run)), str(out), str(torch.get_num_threads())
+    return subprocess.Popen(
+        [*before, sys.executable, "-c", _CHILD, *told],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": path},
+    )

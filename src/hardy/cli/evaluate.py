@@ -14,7 +14,7 @@ from hardy.attacks.attack import Attack
 from hardy.attacks.balls import Linf
 from hardy.attacks.names import named
 from hardy.cli.console import both_forms, err, measurement_row, out, progress, table
-from hardy.cli.flags import parse
+from hardy.cli.flags import admit, parse
 from hardy.data.dataset import Dataset
 from hardy.data.split import Split
 from hardy.describe import rebuild, require
@@ -40,6 +40,7 @@ class Options:
     n_black_box: int = 100  # test images for black-box attacks, which show the network 60,020 images for each
     eps: float | None = None  # radius in [0, 1] pixels; where left out the run's own in training, or 8/255
     weights: Which | None = None  # of a run; where left out the best if it chose one on held-out images, else the last
+    model: str | None = None  # module:function of one's own network, where the weights are of one
     judge: Judge = "last"  # an image is broken if misclassified at the last iterate, or at any
     seed: int = 0
     batch: int = 200  # images attacked at once; changes no number
@@ -65,6 +66,8 @@ def main(args: list[str]) -> None:
     options = parse(Options, args, "hardy evaluate")
     if options.json is not None and options.json.exists():
         raise UsageError(f"{options.json} exists already; --json names a new file, so that nothing is overwritten.")
+    if options.model is not None:
+        admit(options.model)
     file, which = find_weights(options.source, options.weights)
     _, header = read_weights(file)
     eps = options.eps or training_eps(options.source)

@@ -1,8 +1,10 @@
 """Settings from the command line: every leaf is a typed flag, every part can be swapped by name."""
 
 import dataclasses
+import sys
 import typing
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
@@ -10,6 +12,7 @@ import tyro
 from hardy.attacks.balls import fraction
 from hardy.describe import named_settings
 from hardy.errors import UsageError, unknown
+from hardy.models.own import OwnNetwork, own
 
 T = TypeVar("T")
 
@@ -61,8 +64,8 @@ def parse(kind: type[T], args: Sequence[str], prog: str, default: T | None = Non
 def swap(default: T, args: Sequence[str]) -> tuple[T, list[str]]:
     """(the settings with whole parts replaced as asked, the arguments left).
 
-    `--optimizer sgd`, `--optimizer.schedule cosine`, `--average ema`, `--average none`: the part is then made anew, with the
-    defaults of its class, and its own leaves are flags.
+    `--optimizer sgd`, `--optimizer.schedule cosine`, `--average none`, `--model mypackage.mymodule:build`: the
+    part is then made anew, with the defaults of its class, and its own leaves are flags.
 
     Raises: UsageError for a name that cannot stand there.
     """
@@ -76,6 +79,16 @@ def swap(default: T, args: Sequence[str]) -> tuple[T, list[str]]:
         else:
             left.append(arg)
     return default, left
+
+
+def admit(name: str) -> OwnNetwork:
+    """The user's own network, module:function; modules in the current folder are found too, as `python -m` finds them.
+
+    Raises: UsageError if there is no such function.
+    """
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.insert(0, str(Path.cwd()))
+    return own(name)
 
 
 def _is_part(value: Any, path: list[str]) -> bool:
@@ -105,6 +118,8 @@ def _replace(value: Any, path: list[str], name: str) -> Any:
     if rest:
         return dataclasses.replace(value, **{head: _replace(getattr(value, head), rest, name)})
     choices = _choices(type(value), head)
+    if ":" in name and OwnNetwork in choices.values():
+        return dataclasses.replace(value, **{head: admit(name)})
     if name.lower() not in choices:
         raise unknown(head, name, choices)
     cls = choices[name.lower()]

@@ -48,6 +48,10 @@ class Classifier(nn.Module, ABC):
 
     def maps(self, x: Images) -> Maps:
         """Activation maps before pooling; what class activation maps weigh."""
+        return self._through_trunk(x)
+
+    def _through_trunk(self, x: Images) -> Tensor:
+        """What the trunk makes of pixels, in its precision; float32 (or wider)."""
         x = (x - self.mean) / self.deviation
         if self.autocast is None:
             return self.trunk(x)

@@ -12,16 +12,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from hardy.attacks.pgd import fgsm
 from hardy.data.split import Split, batches
-from hardy.errors import FailedError, UsageError
-from hardy.evaluation.accuracy import classify, under_attack
+from hardy.errors import FailedError, StoppedError, UsageError
+from hardy.evaluation.accuracy import Outcome, check_network, classify, under_attack
+from hardy.files import WriteError
 from hardy.models.classifier import Classifier, ieee_convolutions
 from hardy.randomness import Noise
+from hardy.training.events import Events
+from hardy.training.notices import notices
 from hardy.training.precision import prepare, resolve
-from hardy.training.record import read_precision
+from hardy.training.record import claimed, read_metrics, read_precision
 from hardy.training.run import Run
 from hardy.training.state import Checkpoint, Folder
 from hardy.training.step import Step
+from hardy.training.stopping import stops_on_request
 from hardy.types import Images, Labels
 
 LOG_EVERY = 20  # steps between two rows of metrics.jsonl, within an epoch
@@ -51,6 +56,7 @@ class _Training:
     average: dict[str, Tensor] | None = None
     pending: list[dict[str, Tensor]] = field(default_factory=list)
     best: dict[str, Any] | None = None
+    events: Events | None = None
     saved_at: float = field(default_factory=time.monotonic)
 
 
@@ -67,45 +73,66 @@ def train(
 
     device: left out, a CUDA device where there is one. Returns the folder.
 
-    Raises: UsageError if `out` holds something else, or data or settings do not fit; FailedError if a loss is not finite or a
-    file cannot be written.
+    SIGTERM and Ctrl-C end it after the step under way; the second time at once.
+
+    Raises: UsageError if `out` holds something else, another process trains in it, or data or settings do not fit; FailedError
+    if a loss is not finite or a file cannot be written; StoppedError if a signal asked for an end.
     """
     watch, device = watch or Watch(), torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     part, held_out = training_parts(run, data_root, offline=offline)
     part, held_out = part.to(device), held_out.to(device) if held_out is not None else None
     total = run.length(len(part))
     model = run.model.build(len(part.classes), part.shape[0], Noise.of_batch(1, run.seed, purpose="network"))
-    resolved = resolve(run.precision, device)
-    about = {"device": _device_name(device), "precision": resolved, "origin": part.origin}
-    folder = Folder(Path(out), run, part.shape, len(part.classes), about)
-    precision = read_precision(folder.path)
-    if precision not in ("auto", resolved):
-        watch.note(f"The run began in {precision} and goes on in it, though it would begin in {resolved} here.")
-    prepare(model, device, precision, run.layout, compiled=run.compile)
-    training = _Training(run, folder, model, run.optimizer.build(model), total, len(part) // run.batch)
-    training.average = run.average.start(model) if run.average else None
-    _resume(training, watch)
-    with nullcontext() if model.autocast else ieee_convolutions():
-        _train(training, part, held_out, watch)
+    check_network(model.to(device), part)
+    with claimed(Path(out)):
+        resolved = resolve(run.precision, device)
+        about = {"device": _device_name(device), "precision": resolved, "origin": part.origin}
+        folder = Folder(Path(out), run, part.shape, len(part.classes), about)
+        precision = read_precision(folder.path)
+        if precision not in ("auto", resolved):
+            watch.note(f"The run began in {precision} and goes on in it, though it would begin in {resolved} here.")
+        prepare(model, device, precision, run.layout, compiled=run.compile)
+        training = _Training(run, folder, model, run.optimizer.build(model), total, len(part) // run.batch)
+        training.average = run.average.start(model) if run.average else None
+        _resume(training, watch)
+        training.events = Events(folder.path, training.step)
+        try:
+            with nullcontext() if model.autocast else ieee_convolutions():
+                _train(training, part, held_out, watch)
+        except WriteError as error:
+            raise FailedError(f"{error} {_what_is_kept(training)}; the same command goes on from there.") from error
+        finally:
+            training.events.close()
     return folder.path
 
 
 def _train(training: _Training, part: Split, held_out: Split | None, watch: Watch) -> None:
     """Every step that is left, with rows, validation and checkpoints."""
     step = Step(training.model, training.run.objective)
-    for x, y in _stream(training, part):
-        _make(training, step, x, y)
-        watch.step(training.step, training.total)
-        ends_epoch = training.step % training.per_epoch == 0 or training.step == training.total
-        if ends_epoch or training.step % training.per_epoch % LOG_EVERY == 0:
-            _log_terms(training, watch)
-        saves = ends_epoch or time.monotonic() - training.saved_at > SAVE_EVERY
-        if saves:
-            _refuse_damaged_weights(training)
-        if ends_epoch and held_out is not None:
-            _validate(training, held_out, watch)
-        if saves:
-            _save(training)
+    with stops_on_request() as asked:
+        for x, y in _stream(training, part):
+            _make(training, step, x, y)
+            watch.step(training.step, training.total)
+            ends_epoch = training.step % training.per_epoch == 0 or training.step == training.total
+            if ends_epoch or training.step % training.per_epoch % LOG_EVERY == 0:
+                _log_terms(training, watch)
+            signal = asked.signal  # one that comes later ends the next step
+            saves = ends_epoch or signal is not None or time.monotonic() - training.saved_at > SAVE_EVERY
+            if saves:
+                _refuse_damaged_weights(training)
+            if ends_epoch and held_out is not None:
+                _validate(training, held_out, watch)
+            if saves:
+                _save(training)
+            if signal is not None and training.step < training.total:
+                raise _stopped(training, signal)
+
+
+def _stopped(training: _Training, number: int) -> StoppedError:
+    where = f"after step {training.step} of {training.total}"
+    return StoppedError(
+        f"Stopped {where}, saved in {training.folder.path}; the same command goes on from there.", number
+    )
 
 
 def training_parts(run: Run, root: Path | None = None, *, offline: bool = False) -> tuple[Split, Split | None]:
@@ -176,12 +203,15 @@ def _refuse_damaged_weights(training: _Training) -> None:
 
 
 def _diverged(training: _Training, what: str) -> FailedError:
-    kept = training.folder.last_step()
-    where = f"the checkpoint of step {kept} is kept" if kept else "no checkpoint had been made"
     return FailedError(
-        f"{what}; {where}, in {training.folder.path}. "
+        f"{what}. {_what_is_kept(training)}. "
         "A smaller learning rate or gradient clipping (--optimizer.clip 1) usually helps."
     )
+
+
+def _what_is_kept(training: _Training) -> str:
+    kept, path = training.folder.last_step(), training.folder.path
+    return f"The checkpoint of step {kept} is kept in {path}" if kept else f"No checkpoint had been made in {path}"
 
 
 def _log_terms(training: _Training, watch: Watch) -> None:
@@ -193,8 +223,7 @@ def _log_terms(training: _Training, watch: Watch) -> None:
         training, "train", {"terms": mean, "loss": sum(mean.values()), "lr": training.optimizer.param_groups[0]["lr"]}
     )
     training.pending = []
-    training.folder.log(row)
-    watch.row(row)
+    _log(training, row, watch)
 
 
 def _validate(training: _Training, held_out: Split, watch: Watch) -> None:
@@ -204,15 +233,20 @@ def _validate(training: _Training, held_out: Split, watch: Watch) -> None:
         return
     model = _evaluated(training)
     clean = classify(model, held_out)
-    robust = under_attack(model, held_out, run.validation.attack, clean.correct, seed=run.seed)
-    value = float(robust.correct.double().mean())
-    row = _row(
-        training, "validation", {"clean": float(clean.correct.double().mean()), "robust": value, "n": len(held_out)}
-    )
-    training.folder.log(row)
-    watch.row(row)
+    attack = run.validation.attack
+    robust = under_attack(model, held_out, attack, clean.correct, seed=run.seed)
+    single = under_attack(model, held_out, fgsm(attack.ball), clean.correct, seed=run.seed)
+    value = _share(robust)
+    shares = {"clean": _share(clean), "robust": value, "single_step": _share(single)}
+    _log(training, _row(training, "validation", {**shares, "n": len(held_out)}), watch)
+    for notice in notices([row for row in read_metrics(training.folder.path) if row["kind"] == "validation"]):
+        watch.note(notice)
     if training.best is None or value > training.best["value"]:
         training.best = training.folder.save_best(training.step, value, model.state_dict())
+
+
+def _share(outcome: Outcome) -> float:
+    return float(outcome.correct.double().mean())
 
 
 def _evaluated(training: _Training) -> Classifier:
@@ -251,7 +285,16 @@ def _resume(training: _Training, watch: Watch) -> None:
     finished = (
         "It is complete." if point.step == training.total else f"Going on from step {point.step} of {training.total}."
     )
-    watch.note(f"{training.folder.path} holds this run. {finished}")
+    damaged = training.folder.damaged_after(point.step)
+    passed = f" The checkpoint of step {damaged[-1]} is damaged and passed over." if damaged else ""
+    watch.note(f"{training.folder.path} holds this run.{passed} {finished}")
+
+
+def _log(training: _Training, row: dict[str, Any], watch: Watch) -> None:
+    training.folder.log(row)
+    if training.events is not None:
+        training.events.add(row)
+    watch.row(row)
 
 
 def _row(training: _Training, kind: str, content: dict[str, Any]) -> dict[str, Any]:

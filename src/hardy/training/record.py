@@ -4,7 +4,7 @@ import contextlib
 import json
 import platform
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -13,10 +13,45 @@ from typing import Any
 import torch
 
 from hardy.describe import describe, fingerprint, leaves, rebuild
-from hardy.errors import FailedError, UsageError
-from hardy.files import PARTIAL, write_text
+from hardy.errors import UsageError
+from hardy.files import PARTIAL, WriteError, locked, write_text
 from hardy.training.precision import Precision
 from hardy.training.run import Run
+
+_LOCK = ".lock"
+
+
+@contextlib.contextmanager
+def claimed(path: Path) -> Iterator[None]:
+    """The folder `path`, made where it is not there, for this process alone.
+
+    Raises: UsageError if it is no folder, holds something that is no run, or another process trains in it; WriteError if it
+    cannot be written.
+    """
+    _content(path)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"{path} could not be made: {error.strerror or error}.") from error
+    busy = f"Another process is training in {path}; wait for it, stop it, or name another folder."
+    with locked(path / _LOCK, busy):
+        yield
+
+
+def _content(path: Path) -> set[str]:
+    """Names of what is in a run's folder, but for its lock and what a kill left half-written.
+
+    Raises: UsageError if it is no folder, or holds something that is no run.
+    """
+    if path.exists() and not path.is_dir():
+        raise UsageError(f"{path} is a file; name a new or empty folder.")
+    left = {_LOCK, *(file.name for file in path.glob(f".run.json.*{PARTIAL}"))}
+    there = {file.name for file in path.iterdir()} - left if path.is_dir() else set()
+    if there and "run.json" not in there:
+        raise UsageError(
+            f"{path} holds files but no run.json; name a new or empty folder, so that nothing is overwritten."
+        )
+    return there
 
 
 def open_folder(path: Path, run: Run, about: Mapping[str, Any]) -> None:
@@ -27,20 +62,13 @@ def open_folder(path: Path, run: Run, about: Mapping[str, Any]) -> None:
 
     Raises: UsageError if the folder holds a run with other settings, or anything else.
     """
-    settings = path / "run.json"
-    if path.exists() and not path.is_dir():
-        raise UsageError(f"{path} is a file; name a new or empty folder.")
-    there = set(path.iterdir()) - set(path.glob(f".{settings.name}.*{PARTIAL}")) if path.is_dir() else set()
-    if settings in there:
+    there = _content(path)
+    if there:
         found = read_run(path)
-        if there != {settings} or describe(found) == describe(run):
+        if there != {"run.json"} or describe(found) == describe(run):
             _refuse_other_settings(path, found, run)
             return
-    elif there:
-        raise UsageError(
-            f"{path} holds files but no run.json; name a new or empty folder, so that nothing is overwritten."
-        )
-    write_text(settings, json.dumps(_description(run, about), indent=1) + "\n")
+    write_text(path / "run.json", json.dumps(_description(run, about), indent=1) + "\n")
 
 
 def _description(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
@@ -81,13 +109,13 @@ def _told(path: Path) -> dict[str, Any]:
 
 
 def append_metrics(path: Path, row: Mapping[str, Any]) -> None:
-    """Add a row to a run's metrics.jsonl. Raises: FailedError if it cannot be written."""
+    """Add a row to a run's metrics.jsonl. Raises: WriteError if it cannot be written."""
     file = path / "metrics.jsonl"
     try:
         with file.open("a", encoding="utf-8") as out:
             out.write(json.dumps(row) + "\n")
     except OSError as error:
-        raise FailedError(f"{file} could not be written: {error.strerror or error}.") from error
+        raise WriteError(f"{file} could not be written: {error.strerror or error}.") from error
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from hardy.describe import describe, fingerprint
-from hardy.files import PARTIAL, digest, write_bytes
+from hardy.files import PARTIAL, WriteError, digest, write_bytes
 from hardy.models.checkpoints import read_weights, save_weights
 from hardy.training.record import append_metrics, open_folder, trim_metrics
 from hardy.training.run import Run
@@ -87,13 +87,18 @@ class Folder:
                  "pending": point.pending, "best": point.best}  # fmt: skip
         whole = io.BytesIO()  # what torch raises where a disk is full is no OSError
         torch.save(state, whole)
-        write_bytes(self._state(point.step), whole.getbuffer())
+        try:
+            write_bytes(self._state(point.step), whole.getbuffer())
+        except WriteError:
+            if self._read(point.step) is None:  # where the disk is full, weights that nothing names only take room
+                weights.unlink(missing_ok=True)
+            raise
         self._publish(point)
         self._clear(point)
 
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint that is whole; rows of metrics.jsonl after it, and a torn last one, are dropped."""
-        point = next(filter(None, map(self._read, sorted(self._steps(), reverse=True))), None)
+        point = next(filter(None, map(self._read, self._newest_first())), None)
         trim_metrics(self.path, point.step if point else None)
         if point is not None:
             self._publish(point)
@@ -101,7 +106,14 @@ class Folder:
 
     def last_step(self) -> int | None:
         """The step of the newest whole checkpoint."""
-        return next((step for step in sorted(self._steps(), reverse=True) if self._read(step)), None)
+        return next((step for step in self._newest_first() if self._read(step)), None)
+
+    def damaged_after(self, step: int) -> list[int]:
+        """The steps of later checkpoints, which are there but not whole."""
+        return sorted(later for later in self._steps() if later > step)
+
+    def _newest_first(self) -> list[int]:
+        return sorted(self._steps(), reverse=True)
 
     def _save(self, path: Path, weights: Mapping[str, Tensor], step: int) -> None:
         about = {

@@ -1,0 +1,239 @@
+"""One's own network: any nn.Module as a Classifier, and as settings that name the function which builds it."""
+
+import importlib
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hardy.describe import settings
+from hardy.errors import UsageError, unknown
+from hardy.models.classifier import Architecture, Classifier
+from hardy.randomness import Noise
+from hardy.types import Features, Images, Logits, Maps
+
+Builder = Callable[..., nn.Module]
+
+_ADMITTED: dict[str, Builder] = {}  # what `own` was told of in this process; a file alone never gets code run
+
+
+class Wrapped(Classifier):
+    """Any module that turns images (N, C, H, W) into logits (N, K), with normalisation in front.
+
+    module: the network itself. In lower precision all of it runs in it, where the library's own networks keep the last layer
+    in float32; its logits are float32.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        mean: Sequence[float] = (0.0,),
+        deviation: Sequence[float] = (1.0,),
+        head_layer: str = "",
+        maps_layer: str = "",
+    ) -> None:
+        super().__init__(mean, deviation)
+        self.module = module
+        self._head_layer, self._maps_layer = head_layer, maps_layer
+        for name in filter(None, (head_layer, maps_layer)):
+            self._layer(name)
+
+    @property
+    def head_layer(self) -> str:
+        """Name of the layer whose input is taken for features: the one given, else the last linear one.
+
+        Raises: UsageError if there is none.
+        """
+        linear = [name for name, layer in self.module.named_modules() if isinstance(layer, nn.Linear)]
+        if not self._head_layer and not linear:
+            raise UsageError("The network has no linear layer to take features from; name one as head_layer.")
+        return self._head_layer or linear[-1]
+
+    def maps_layer(self, x: Images) -> str:
+        """Name of the layer whose output is taken for activation maps: the one given, else the last that gives maps.
+
+        x: images to find it with. Raises: UsageError if no layer gives maps (N, D, h, w) with more than one place.
+        """
+        if self._maps_layer:
+            return self._maps_layer
+        found: list[str] = []
+
+        def look(name: str) -> Callable[..., None]:
+            def note(layer: nn.Module, given: Any, made: Any) -> None:
+                del layer, given
+                if isinstance(made, Tensor) and made.ndim == 4 and made.shape[2] * made.shape[3] > 1:
+                    found.append(name)
+
+            return note
+
+        hooks = [layer.register_forward_hook(look(name)) for name, layer in self.module.named_modules() if name]
+        try:
+            with torch.no_grad():
+                self._through_trunk(x[:1])
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if not found:
+            raise UsageError("No layer of the network gives maps (N, D, h, w); name one as maps_layer.")
+        return found[-1]
+
+    def trunk(self, x: Tensor) -> Tensor:
+        """Logits of normalised images."""
+        logits: Tensor = self.module(x)
+        return logits
+
+    def head(self, z: Features) -> Logits:
+        logits: Logits = self._layer(self.head_layer)(z)
+        return logits
+
+    def forward(self, x: Images) -> Logits:
+        return self._through_trunk(x)
+
+    def features(self, x: Images) -> Features:
+        """What enters the layer `head_layer`."""
+        with self._kept(self.head_layer, lambda given, made: given[0]) as kept:
+            self._through_trunk(x)
+        return kept[-1]
+
+    def maps(self, x: Images) -> Maps:
+        """What leaves the layer `maps_layer`."""
+        with self._kept(self.maps_layer(x), lambda given, made: made) as kept:
+            self._through_trunk(x)
+        return kept[-1]
+
+    def _layer(self, name: str) -> nn.Module:
+        layers: dict[str, nn.Module] = dict(self.module.named_modules())
+        if name not in layers:
+            raise unknown("layer", name, filter(None, layers))
+        return layers[name]
+
+    @contextmanager
+    def _kept(self, name: str, which: Callable[[Any, Any], Tensor]) -> Iterator[list[Tensor]]:
+        kept: list[Tensor] = []
+        hook = self._layer(name).register_forward_hook(
+            lambda layer, given, made: kept.append(which(given, made).float())
+        )
+        try:
+            yield kept
+        finally:
+            hook.remove()
+
+
+def wrap(
+    module: nn.Module,
+    mean: Sequence[float] = (0.0,),
+    deviation: Sequence[float] = (1.0,),
+    *,
+    head_layer: str = "",
+    maps_layer: str = "",
+) -> Wrapped:
+    """A `Classifier` of any module that gives logits (N, K), for attacks, evaluation and the papers' analyses.
+
+    mean, deviation: what pixels in [0, 1] are normalised with before the module, one number a channel or one for all; left
+    out, they are not: a module that normalises its input itself needs none. head_layer, maps_layer: names of layers (as in
+    `named_modules`) whose input are the features and whose output are the activation maps, for methods that need them; left
+    out, the last linear layer and the last layer that gives maps.
+
+    Raises: UsageError for something that is no module, a normalisation that does not fit, or a layer that is not there.
+    """
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"A {type(module).__name__} was given to wrap; it must be a torch.nn.Module.")
+    if len(mean) != len(deviation) or not mean or min(deviation) <= 0:
+        raise UsageError(f"mean {mean} and deviation {deviation} must be of one length, and deviation above 0.")
+    return Wrapped(module, mean, deviation, head_layer, maps_layer)
+
+
+@settings
+class OwnNetwork(Architecture):
+    """A network that the user's own function builds; made by `own`.
+
+    source: module:function. The function is called with the number of classes if it has an argument num_classes, classes or
+    without a default, else with nothing; what it draws from torch's global generator is determined by the run's seed.
+    head_layer, maps_layer: see `wrap`.
+
+    Raises (when built): UsageError unless `own` was called for the source in this process: settings may come from a file, and no
+    file gets code run.
+    """
+
+    source: str
+    mean: tuple[float, ...] = ()
+    deviation: tuple[float, ...] = ()
+    head_layer: str = ""
+    maps_layer: str = ""
+
+    def empty(self, classes: int, channels: int) -> Wrapped:
+        return self.build(classes, channels)
+
+    def build(self, classes: int, channels: int = 3, noise: Noise | None = None) -> Wrapped:
+        """The network as its function makes it, in training mode. See `Architecture.build`."""
+        if self.source not in _ADMITTED:
+            raise UsageError(
+                f"The network is built by {self.source}, and no code runs because a file names it: "
+                f"say --model {self.source}, or call hardy.models.own({self.source!r}) first."
+            )
+        noise = Noise.of_batch(1) if noise is None else noise.shared
+        # the first keeps a meta device of the caller's out, the second the caller's random numbers
+        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(int(noise.derive("weights").integers(2**31, (1,))))
+            module = _called(self.source, _ADMITTED[self.source], classes)
+        mean, deviation = self.mean or (0.0,) * channels, self.deviation or (1.0,) * channels
+        return wrap(module, mean, deviation, head_layer=self.head_layer, maps_layer=self.maps_layer).train()
+
+
+def own(
+    builder: Builder | str,
+    mean: tuple[float, ...] = (),
+    deviation: tuple[float, ...] = (),
+    *,
+    head_layer: str = "",
+    maps_layer: str = "",
+) -> OwnNetwork:
+    """One's own network as the settings of a run; the process may then load weights of it.
+
+    builder: a function or class that makes the module, or its name, "mypackage.mymodule:build". The others: see `wrap`.
+
+    Raises: UsageError if the name leads to nothing that can be called.
+    """
+    name, function = _named(builder) if isinstance(builder, str) else (_name(builder), builder)
+    _ADMITTED[name] = function
+    return OwnNetwork(name, mean, deviation, head_layer, maps_layer)
+
+
+def _name(builder: Builder) -> str:
+    if isinstance(builder, nn.Module) or not callable(builder):
+        raise UsageError(
+            f"A {type(builder).__name__} was given; it must be the function or class that makes the network."
+        )
+    return f"{builder.__module__}:{builder.__qualname__}"
+
+
+def _named(name: str) -> tuple[str, Builder]:
+    module, colon, attribute = name.partition(":")
+    if not (module and colon and attribute):
+        raise UsageError(f"{name!r} names no function; write module:function, as in mypackage.mymodule:build.")
+    try:
+        found = importlib.import_module(module)
+    except Exception as error:  # the user's module may fail in any way
+        raise UsageError(f"The module {module} cannot be imported: {type(error).__name__}: {error}.") from error
+    function = getattr(found, attribute, None)
+    if function is None:
+        raise unknown(f"function in {module}", attribute, (n for n, v in vars(found).items() if callable(v)))
+    _name(function)
+    return name, function
+
+
+def _called(name: str, function: Builder, classes: int) -> nn.Module:
+    parameters = inspect.signature(function).parameters
+    keyword = next((known for known in ("num_classes", "classes") if known in parameters), None)
+    positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    needs = any(p.default is p.empty and p.kind in positional for p in parameters.values())
+    try:
+        module: object = function(**{keyword: classes}) if keyword else function(classes) if needs else function()
+    except Exception as error:  # the user's function may fail in any way
+        raise UsageError(f"{name} could not build a network: {type(error).__name__}: {error}.") from error
+    if not isinstance(module, nn.Module):
+        raise UsageError(f"{name} made a {type(module).__name__}; it must make a torch.nn.Module.")
+    return module

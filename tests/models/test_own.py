@@ -1,0 +1,203 @@
+"""One's own network: wrapped, built by name, trained, loaded, and never run because a file names it."""
+
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+import hardy
+from hardy.attacks import PGD
+from hardy.describe import describe, rebuild
+from hardy.errors import UsageError
+from hardy.evaluation.accuracy import check_network
+from hardy.models import OwnNetwork, own, wrap
+from hardy.models import own as own_function
+from hardy.models.checkpoints import load
+from hardy.randomness import Noise
+from hardy.training.loop import train
+from training.fakes import same, tiny
+
+
+class Plain(nn.Module):
+    """A network as people write them, random numbers from torch's global generator included."""
+
+    def __init__(self, num_classes: int = 4) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(6, num_classes)
+
+    def forward(self, x):
+        return self.fc(self.pool(self.body(x)).flatten(1))
+
+
+def images(n=3):
+    return Noise.of_batch(n).uniform((1, 8, 8))
+
+
+@pytest.fixture(autouse=True)
+def _nothing_admitted(monkeypatch):
+    monkeypatch.setattr(sys.modules["hardy.models.own"], "_ADMITTED", {})
+
+
+def test_a_wrapped_module_gives_its_own_logits_of_normalised_pixels():
+    module = Plain().eval()
+    model = wrap(module, mean=(0.4,), deviation=(0.2,))
+    assert torch.equal(model(images()), module((images() - 0.4) / 0.2))
+    assert torch.equal(wrap(module)(images()), module(images()))
+
+
+def test_features_and_maps_are_those_of_the_last_linear_layer_and_the_last_layer_that_gives_maps():
+    module = Plain().eval()
+    model = wrap(module)
+    assert (model.head_layer, model.maps_layer(images())) == ("fc", "body")
+    maps = model.maps(images())
+    assert torch.equal(maps, module.body(images()))
+    assert torch.equal(model.features(images()), maps.mean((2, 3)))
+    assert torch.equal(model.head(model.features(images())), model(images()))
+    assert not module.body._forward_hooks
+    assert not module.fc._forward_hooks
+
+
+def test_layers_can_be_named():
+    model = wrap(Plain(), maps_layer="body.0")
+    assert model.maps(images()).shape == (3, 6, 8, 8)
+    with pytest.raises(UsageError, match=r"no layer named 'body.7'; did you mean body"):
+        wrap(Plain(), maps_layer="body.7")
+
+
+def test_features_have_a_gradient():
+    x = images().requires_grad_()
+    wrap(Plain()).features(x).sum().backward()
+    assert x.grad.abs().sum() > 0
+
+
+def test_a_network_without_a_linear_layer_or_maps_says_what_to_name():
+    flat = wrap(nn.Sequential(nn.Flatten(), nn.Tanh()))
+    with pytest.raises(UsageError, match="name one as head_layer"):
+        flat.features(images())
+    with pytest.raises(UsageError, match="name one as maps_layer"):
+        flat.maps(images())
+
+
+def test_a_wrapped_module_can_be_attacked_and_its_logits_are_float32_under_autocast():
+    model = wrap(Plain()).eval()
+    x_adv = PGD(steps=2)(model, images(), torch.tensor([0, 1, 2]))
+    assert (x_adv - images()).abs().max() <= 8 / 255
+    model.autocast = torch.bfloat16
+    assert model(images()).dtype == torch.float32
+    assert not torch.equal(model(images()), model.module(images()))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ((lambda x: x,), "A function was given to wrap"),
+        ((Plain(), (0.5, 0.5), (1.0,)), "must be of one length"),
+        ((Plain(), (0.5,), (0.0,)), "deviation above 0"),
+    ],
+)
+def test_what_cannot_be_wrapped_is_refused(given, said):
+    with pytest.raises(UsageError, match=said):
+        wrap(*given)
+
+
+# by name
+
+
+@pytest.mark.parametrize(
+    "builder",
+    [
+        Plain,
+        lambda classes: Plain(num_classes=classes),
+        lambda n: Plain(num_classes=n),
+        lambda *, num_classes, other=3: Plain(num_classes=num_classes),
+        lambda weights=None: Plain(7) if weights is None else None,
+    ],
+)
+def test_a_builder_is_called_with_the_number_of_classes_where_it_takes_it(builder):
+    model = own(builder).build(7, 1)
+    assert model(images()).shape == (3, 7)
+    assert model.training
+
+
+def test_the_seed_determines_a_network_that_draws_from_torchs_generator_and_leaves_that_alone():
+    before = torch.get_rng_state()
+    one, other, third = (own(Plain).build(4, 1, Noise.of_batch(1, seed)).state_dict() for seed in (0, 0, 1))
+    assert same(one, other)
+    assert not same(one, third)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_file_that_names_a_function_gets_no_code_run(tmp_path, monkeypatch):
+    (tmp_path / "hostile.py").write_text("import pathlib; pathlib.Path('ran').touch()\ndef build(): ...")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    settings = rebuild({"type": "OwnNetwork", "source": "hostile:build"}, OwnNetwork)
+    with pytest.raises(
+        UsageError, match=r"built by hostile:build, and no code runs because a file names it: say --model"
+    ):
+        settings.build(4)
+    assert "hostile" not in sys.modules
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_run_of_ones_own_network_trains_is_described_and_loads_where_it_was_admitted(tmp_path, monkeypatch):
+    run = tiny(model=own(Plain, mean=(0.5,), deviation=(0.25,)))
+    assert rebuild(describe(run), type(run)) == run
+    folder = train(run, tmp_path / "run", device="cpu")
+    model = load(folder)
+    assert model.mean.item() == 0.5
+    check_network(model, run.data.load()[1])
+    assert not same(model.state_dict(), run.model.build(4, 1).state_dict())
+    monkeypatch.setattr(sys.modules["hardy.models.own"], "_ADMITTED", {})
+    with pytest.raises(UsageError, match=r"names a network that cannot be built: .*Plain"):
+        load(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nocolon", "names no function; write module:function"),
+        (":build", "names no function"),
+        ("no_such_module:build", "no_such_module cannot be imported: ModuleNotFoundError"),
+        ("mine:buld", "no function in mine named 'buld'; did you mean build"),
+        ("mine:number", "A int was given; it must be the function or class"),
+        ("broken:build", "broken cannot be imported: ZeroDivisionError"),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_refused(tmp_path, monkeypatch, name, said):
+    (tmp_path / "mine.py").write_text("number = 3\ndef build(): ...")
+    (tmp_path / "broken.py").write_text("1 / 0")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match=said):
+        own_function(name)
+
+
+@pytest.mark.parametrize(
+    ("builder", "said"),
+    [
+        (lambda: 3, "made a int; it must make a torch.nn.Module"),
+        (lambda: 1 / 0, "could not build a network: ZeroDivisionError"),
+    ],
+)
+def test_a_builder_that_builds_nothing_is_refused(builder, said):
+    with pytest.raises(UsageError, match=said):
+        own(builder).build(4)
+
+
+def test_an_instance_is_no_builder():
+    with pytest.raises(UsageError, match="A Plain was given; it must be the function or class"):
+        own(Plain())
+
+
+def test_a_network_of_another_number_of_classes_is_refused_before_a_run_begins(tmp_path):
+    with pytest.raises(UsageError, match=r"gives \(2, 9\); logits \(2, 4\) are needed"):
+        train(tiny(model=own(lambda: Plain(9))), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_module_is_there_for_those_who_want_its_weights_back():
+    assert isinstance(own(Plain).build(4, 1).module, Plain)
+    assert hardy.models.wrap is wrap
