@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hardy.errors import FailedError
-from hardy.files import digest, write_bytes, write_text, write_whole
+from hardy.errors import FailedError, UsageError
+from hardy.files import WriteError, digest, locked, write_bytes, write_text, write_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -98,3 +98,26 @@ def test_a_digest_is_sha256(tmp_path):
     assert digest(tmp_path / "f") == hashlib.sha256(content).hexdigest()
     (tmp_path / "empty").touch()
     assert digest(tmp_path / "empty") == "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+
+
+def test_a_link_stays_a_link_to_the_new_content(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere" / "file")
+    write_text(tmp_path / "link", "one")
+    write_text(tmp_path / "link", "two")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "elsewhere" / "file").read_text() == "two"
+    assert sorted(file.name for file in tmp_path.rglob("*")) == ["elsewhere", "file", "link"]
+
+
+def test_a_lock_is_held_once_and_is_free_again_afterwards(tmp_path):
+    with locked(tmp_path / "lock", "busy"), pytest.raises(UsageError, match="busy"), locked(tmp_path / "lock", "busy"):
+        pass
+    with locked(tmp_path / "lock", "busy"):
+        pass
+
+
+def test_a_lock_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WriteError, match="could not be written"), locked(tmp_path / "file" / "lock", "busy"):
+        pass

@@ -23,6 +23,7 @@ LEVELS = {
 # Of a lower part, all that a higher one may import.
 ONLY = {("training", "evaluation"): {"evaluation.accuracy"}}
 # Where a package of others may be imported: folders, or single files.
+IMPORTS_THE_USERS = ("own.py",)  # a module of the user's, which only the user can name
 CONFINED = {"matplotlib": ["report/"], "rich": ["cli/", "data/download.py"], "tyro": ["cli/"]}
 
 
@@ -37,10 +38,15 @@ def imports(code: str, file: Path, source: Path) -> list[tuple[int, str]]:
             above = inside[: len(inside) - node.level + 1] if node.level else []
             origin = ".".join([*above, *([node.module] if node.module else [])])
             found += [(node.lineno, f"{origin}.{alias.name}") for alias in node.names]
-        elif isinstance(node, ast.Call) and _name(node.func) in (
-            "__import__",
-            "importlib.import_module",
-            "import_module",
+        elif (
+            isinstance(node, ast.Call)
+            and file.name not in IMPORTS_THE_USERS
+            and _name(node.func)
+            in (
+                "__import__",
+                "importlib.import_module",
+                "import_module",
+            )
         ):
             named = (
                 node.args[0].value

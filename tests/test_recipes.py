@@ -10,27 +10,27 @@ from hardy.attacks import KL, PGD, CrossEntropy, Linf
 from hardy.data.augment import Augment
 from hardy.data.cifar import CIFAR10, CIFAR100
 from hardy.data.digits import Digits
+from hardy.data.stl10 import STL10
 from hardy.describe import describe, fingerprint, rebuild
 from hardy.errors import UsageError
 from hardy.models import Architecture, MadryResNet, PreActResNet18, SmallCNN, parameter_count
 from hardy.models.checkpoints import load
 from hardy.objectives import PGDAT, RLFATP, RLFATT, TRADES, RolledPGDAT, Standard
-from hardy.recipes import digits, rlfat2020, small
+from hardy.recipes import digits, folder, rlfat2020, small
 from hardy.recipes.settings import METHODS
 from hardy.training.loop import train
 from hardy.training.optim import Adam, Constant
 from hardy.training.run import Run, Validation
 from training.fakes import InMemory, rows
 
-EVERY = {**digits.recipes(), **rlfat2020.recipes(), **small.recipes()}
+EVERY = {**digits.recipes(), **rlfat2020.recipes(), **small.recipes(), **folder.recipes()}
 every = pytest.mark.parametrize("run", EVERY.values(), ids=EVERY.keys())
-SETS = ("cifar10", "cifar100")
+SETS = ("cifar10", "cifar100", "stl10")
 
 
 def test_recipes_are_named_method_data_and_found_by_their_names():
-    assert set(EVERY) == {f"{method}-digits" for method in METHODS} | {
-        f"{method}-{data}{kind}" for method in METHODS for data in SETS for kind in ("", "-small")
-    }
+    sets = ("digits", "cifar10", "cifar100", "stl10", "cifar10-small", "cifar100-small", "folder")
+    assert set(EVERY) == {f"{method}-{data}" for method in METHODS for data in sets}
     assert recipes.recipes() == EVERY
     for name, run in EVERY.items():
         assert run.name == name
@@ -65,7 +65,7 @@ def test_a_recipe_survives_a_step_on_eight_images(run, tmp_path):
     objective = run.objective
     if not isinstance(objective, Standard):
         objective = dataclasses.replace(objective, attack=dataclasses.replace(objective.attack, steps=1))
-    channels, side, _ = run.data.shape
+    channels, side = run.data.shape[0], min(run.data.shape[1], 32)
     held_out = 4 if run.validation.images else 0
     short = dataclasses.replace(
         run,
@@ -106,18 +106,19 @@ PAPER = rlfat2020.recipes()
 
 @pytest.mark.parametrize("run", PAPER.values(), ids=PAPER.keys())
 def test_the_papers_runs_have_its_training_settings(run):
-    assert (run.batch, run.steps, run.epochs) == (32, 79_800, None)
+    stl10 = "stl10" in run.name
+    assert (run.batch, run.steps, run.epochs) == (32, 29_700 if stl10 else 79_800, None)
     assert run.optimizer == Adam(lr=1e-3, beta1=0.9, beta2=0.999, weight_decay=0.0, schedule=Constant(), clip=None)
     assert run.augment == Augment(flip=True, crop=0, cutout=0)
     assert run.validation.images == 0
     assert run.average is None
-    assert run.model == MadryResNet(units=5, widen=10)
+    assert run.model == (MadryResNet(units=6, widen=2) if stl10 else MadryResNet(units=5, widen=10))
     assert (run.model.mean, run.model.deviation) == ((), ())  # raw pixels
-    assert run.data == (CIFAR100() if "cifar100" in run.name else CIFAR10())
+    assert run.data == (STL10() if stl10 else CIFAR100() if "cifar100" in run.name else CIFAR10())
     assert run.data.first is None
 
 
-@pytest.mark.parametrize(("data", "steps"), [("cifar10", 10), ("cifar100", 7)])
+@pytest.mark.parametrize(("data", "steps"), [("cifar10", 10), ("cifar100", 7), ("stl10", 7)])
 def test_the_papers_attacks_have_its_numbers(data, steps):
     p = PGD(Linf(0.03), steps, 0.0075, start_at="uniform", momentum=0.0, loss=CrossEntropy())
     t = PGD(Linf(0.03), steps, 0.0075, start_at="gaussian", momentum=0.0, loss=KL())

@@ -21,8 +21,11 @@ class WriteError(FailedError):
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Let `write` fill a file under a temporary name, and give it its own name once it is on the disk.
 
+    A link stays one: what it points to is replaced.
+
     Raises: WriteError if it cannot be written; nothing half-written is left, and what was there before stays.
     """
+    path = Path(os.path.realpath(path))
     partial: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ import socket
 import tarfile
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -229,6 +230,22 @@ def test_a_bad_archive_is_named_and_nothing_stays(
     assert everything_under(tmp_path) in (["mine", "mine/letters.tar.gz"], ["cache", "mine", "mine/letters.tar.gz"])
 
 
+@pytest.mark.parametrize("prefix", ["", "./"])
+def test_files_that_are_passed_over_are_not_unpacked(tmp_path: Path, no_network: None, prefix: str):
+    members = {prefix + name: data for name, data in CONTENT.items()} | {f"{prefix}letters/huge": b"h" * 9000}
+    (tmp_path / "letters.tar.gz").write_bytes(archive_of(members))
+    folder = locate(replace(release(), passed_over=("huge",)), tmp_path).folder
+    assert everything_under(folder) == ["one", "two"]
+
+
+def test_a_member_that_leads_outside_is_refused_even_where_it_is_passed_over(tmp_path: Path):
+    archive, to = tmp_path / "a.tar", tmp_path / "to"
+    to.mkdir()
+    archive.write_bytes(archive_of({"../outside": b"x"}, "w"))
+    with pytest.raises(UsageError, match=r"must not be unpacked: .*outside"):
+        unpack(archive, to, ["../outside"])
+
+
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE])
 def test_links_that_lead_outside_and_devices_are_refused(tmp_path: Path, kind: bytes):
     archive, to = tmp_path / "a.tar", tmp_path / "to"
@@ -307,3 +324,52 @@ def test_a_cache_that_cannot_be_written_is_a_failure_that_names_it(tmp_path: Pat
     monkeypatch.setattr(download, "cache", lambda: tmp_path / "file" / "cache")
     with pytest.raises(FailedError, match=r"cache folder .*file/cache cannot be written"):
         locate(release())
+
+
+# releases that are one file and no archive
+
+PLAIN = random.Random(1).randbytes(3000)
+
+
+def plain(url: str = "http://127.0.0.1:9/letters.bin") -> Release:
+    return Release("Letters", url, hashlib.md5(PLAIN).hexdigest(), "letters", ("letters.bin",))
+
+
+@pytest.mark.parametrize("inside", ["", "letters"])
+def test_a_plain_file_on_disk_is_used_where_it_lies(tmp_path: Path, cache: Path, no_network: None, inside: str):
+    folder = tmp_path / "mine" / inside
+    folder.mkdir(parents=True)
+    (folder / "letters.bin").write_bytes(PLAIN)
+    found = locate(plain(), tmp_path / "mine", offline=True)
+    assert found.folder == folder
+    assert found.origin == f"from {folder}; read as found on disk, checksum not compared"
+    assert not cache.exists()
+
+
+def test_a_plain_file_found_nowhere_is_downloaded_and_verified_once(server: Server, cache: Path):
+    server.serve(PLAIN)
+    wanted = plain(server.url.replace(".tar.gz", ".bin"))
+    found = locate(wanted)
+    assert found.folder == cache / f"md5-{wanted.md5}" / "letters"
+    assert everything_under(found.folder) == ["letters.bin"]
+    assert (found.folder / "letters.bin").read_bytes() == PLAIN
+    assert found.origin == f"from {found.folder}; downloaded, checksum verified"
+    assert [path.name for path in cache.iterdir()] == [f"md5-{wanted.md5}"]
+    assert locate(wanted, offline=True) == found
+    assert server.asked == 1
+
+
+def test_a_plain_file_with_another_checksum_is_not_kept(server: Server, cache: Path):
+    server.serve(PLAIN[:-1])
+    with pytest.raises(FailedError, match="has not the release's checksum"):
+        locate(plain(server.url.replace(".tar.gz", ".bin")))
+    assert everything_under(cache) == []
+
+
+def test_offline_says_which_plain_file_is_wanted_and_every_place_looked_in(
+    tmp_path: Path, cache: Path, no_network: None
+):
+    with pytest.raises(UsageError) as caught:
+        locate(plain(), tmp_path, offline=True)
+    wanted = "wanted is the file letters.bin, in a folder letters or not (http://127.0.0.1:9/letters.bin)"
+    assert f"{wanted}; looked in {tmp_path}, {cache}." in str(caught.value)

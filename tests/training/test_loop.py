@@ -1,22 +1,27 @@
 """The loop: the same run whatever interrupts it, an end where the numbers end, and weights chosen on held-out images."""
 
+import contextlib
 import dataclasses
 import json
+import shutil
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from hardy import files
 from hardy.attacks import PGD, Linf, fgsm
 from hardy.data.augment import Augment
+from hardy.data.extra import Extra
 from hardy.describe import describe
 from hardy.errors import FailedError, UsageError
 from hardy.evaluation.accuracy import Outcome
 from hardy.models.checkpoints import load, read_weights
 from hardy.objectives import PGDAT, Standard
 from hardy.training import loop
+from hardy.training import state as training_state
 from hardy.training.loop import Watch, train, training_parts
 from hardy.training.optim import SGD, Adam, Constant, OneCycle
 from hardy.training.run import Validation
@@ -145,15 +150,44 @@ def test_so_does_one_whose_newest_checkpoint_was_damaged(tmp_path, undisturbed, 
 
 
 @pytest.mark.usefixtures("often")
-def test_a_run_without_a_whole_checkpoint_starts_again_and_says_so(tmp_path, undisturbed):
+def test_weights_without_a_whole_checkpoint_are_never_trained_over(tmp_path):
     with pytest.raises(Stopped):
         train(FULL, tmp_path / "run", device="cpu", watch=stop_after(6))
     for file in (tmp_path / "run" / "checkpoints").glob("step-*.safetensors"):
         file.write_bytes(file.read_bytes()[:100])
+    before = {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
+    with pytest.raises(UsageError, match="holds weights of step 5 of this run, but no whole checkpoint to go on from"):
+        train(FULL, tmp_path / "run", device="cpu")
+    assert {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()} == before
+
+
+@pytest.mark.usefixtures("often")
+def test_a_run_killed_in_its_first_checkpoint_starts_again_and_says_so(tmp_path, undisturbed, monkeypatch):
+    write = training_state.write_bytes
+
+    def killed(path, content):
+        if path.name.endswith(".state.pt"):
+            raise Stopped
+        write(path, content)
+
+    monkeypatch.setattr(training_state, "write_bytes", killed)
+    with pytest.raises(Stopped):
+        train(FULL, tmp_path / "run", device="cpu")
+    monkeypatch.setattr(training_state, "write_bytes", write)
     notes: list[str] = []
     folder = train(FULL, tmp_path / "run", device="cpu", watch=Watch(note=notes.append))
     assert "no whole checkpoint. Starting again from step 0." in notes[0]
     assert_same_run(undisturbed, folder)
+
+
+def test_a_finished_run_whose_checkpoints_were_removed_is_complete(tmp_path):
+    folder = train(FULL, tmp_path / "run", device="cpu")
+    shutil.rmtree(folder / "checkpoints")
+    before = {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+    notes: list[str] = []
+    assert train(FULL, folder, device="cpu", watch=Watch(note=notes.append)) == folder
+    assert notes[0].endswith("It is complete; its checkpoints are gone.")
+    assert {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()} == before
 
 
 def test_a_finished_run_started_again_does_nothing(tmp_path):
@@ -512,3 +546,61 @@ def test_a_folder_beyond_the_end_of_the_run_is_refused(tmp_path):
     made.commit(dataclasses.replace(point, step=12))
     with pytest.raises(UsageError, match="is at step 12, beyond this run's 9"):
         train(tiny(), folder, device="cpu")
+
+
+# extra data
+
+
+@pytest.fixture
+def extra_file(tmp_path):
+    """Eleven extra images whose first pixel is 200 and more, in the format of generated data."""
+    images = np.full((11, 8, 8, 1), 7, np.uint8)
+    images[:, 0, 0, 0] = range(200, 211)
+    np.savez(tmp_path / "extra.npz", image=images, label=np.arange(11) % 4)
+    return tmp_path / "extra.npz"
+
+
+def seen_by(run, out, monkeypatch, **stop):
+    """(first pixels of every batch that the objective saw, the folder)."""
+    seen = []
+    call = Standard.__call__
+
+    def look(self, model, x, y, noise):
+        seen.append((x[:, 0, 0, 0] * 255).round().int().tolist())
+        return call(self, model, x, y, noise)
+
+    monkeypatch.setattr(Standard, "__call__", look)
+    with contextlib.suppress(Stopped):
+        train(run, out, device="cpu", **stop)
+    monkeypatch.setattr(Standard, "__call__", call)
+    return seen
+
+
+def test_each_batch_has_its_share_of_extra_images_each_once_a_pass(tmp_path, extra_file, monkeypatch):
+    run = tiny(objective=Standard(), augment=Augment(), extra=Extra(str(extra_file), fraction=0.375))
+    seen = seen_by(run, tmp_path / "run", monkeypatch)
+    assert len(seen) == 3 * (26 // 5)  # an epoch is a pass over the 26 images of the data set, five in a batch
+    for batch in seen:
+        assert [pixel >= 200 for pixel in batch] == [False] * 5 + [True] * 3
+    first_pass = [pixel for batch in seen[:3] for pixel in batch[5:]]
+    assert len(set(first_pass)) == 9
+    assert first_pass != [pixel for batch in seen[3:6] for pixel in batch[5:]]
+    epoch = [pixel for batch in seen[:5] for pixel in batch[:5]]
+    assert len(set(epoch)) == 25
+    assert "generated images from" in json.loads((tmp_path / "run" / "run.json").read_text())["extra"]
+
+
+def test_an_interrupted_run_sees_the_same_extra_images(tmp_path, extra_file, monkeypatch):
+    run = tiny(objective=Standard(), augment=Augment(), extra=Extra(str(extra_file), fraction=0.375))
+    whole = seen_by(run, tmp_path / "whole", monkeypatch)
+    before = seen_by(run, tmp_path / "run", monkeypatch, watch=stop_after(7))
+    after = seen_by(run, tmp_path / "run", monkeypatch)
+    assert before == whole[:7]
+    assert after == whole[5:]  # the newest checkpoint is that of the first epoch's end
+    assert same(weights(tmp_path / "run" / "last.safetensors"), weights(tmp_path / "whole" / "last.safetensors"))
+
+
+@pytest.mark.parametrize("fraction", [0.05, 0.95])
+def test_a_fraction_that_leaves_one_kind_out_is_refused(fraction):
+    with pytest.raises(UsageError, match=r"extra.fraction is .* such that a batch has images of both kinds"):
+        tiny(extra=Extra("some.npz", fraction=fraction))

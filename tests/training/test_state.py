@@ -205,16 +205,31 @@ def test_no_flipped_byte_of_a_state_file_changes_what_a_run_goes_on_from(tmp_pat
     assert back > 50
 
 
-def test_a_run_whose_checkpoints_are_all_damaged_has_none(tmp_path):
+def test_a_run_whose_checkpoints_are_all_damaged_has_none_and_keeps_its_rows(tmp_path):
     made = folder(tmp_path)
     made.commit(point(4))
     made.commit(point(8))
     made.log({"kind": "train", "step": 4})
     for step in (4, 8):
         _damage(tmp_path / "checkpoints" / f"step-0000000{step}.safetensors", "cut 0.5")
-    assert folder(tmp_path).newest() is None
-    assert read_metrics(tmp_path) == []
+    with pytest.raises(UsageError, match="holds weights of step 8 of this run, but no whole checkpoint"):
+        folder(tmp_path).newest()
+    assert len(read_metrics(tmp_path)) == 1
     assert folder(tmp_path).last_step() is None
+
+
+def test_the_users_own_files_in_a_runs_folder_stay(tmp_path):
+    made = folder(tmp_path)
+    made.commit(point(1))
+    mine = [tmp_path / ".notes.partial", tmp_path / "checkpoints" / "best-mine.safetensors"]
+    for file in mine:
+        file.write_text("mine")
+    (tmp_path / ".rsync.partial").mkdir()
+    half = tmp_path / "checkpoints" / ".step-00000002.state.pt.x1.partial"
+    half.write_text("half")
+    folder(tmp_path).commit(point(2))
+    assert [file.read_text() for file in mine] == ["mine", "mine"]
+    assert not half.exists()
 
 
 def test_a_damaged_newer_checkpoint_does_not_push_out_the_ones_a_run_makes_on_the_way_there(tmp_path):

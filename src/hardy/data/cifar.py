@@ -1,7 +1,5 @@
 """CIFAR-10 and CIFAR-100, from the releases' Python pickles."""
 
-import pickle
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -11,10 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from hardy.data.dataset import Dataset
-from hardy.data.download import Release, locate, refuse_web_page
+from hardy.data.dataset import Shortened
+from hardy.data.download import Release, locate
 from hardy.data.split import Split
-from hardy.describe import require, settings
+from hardy.data.unpickle import unpickle
+from hardy.describe import settings
 from hardy.errors import UsageError
 
 _SHAPE = (3, 32, 32)
@@ -78,17 +77,10 @@ _CIFAR100 = _Layout(
 
 
 @dataclass(frozen=True)
-class _Cifar(Dataset):
-    """What the two releases share. first: only so many of the training images, the first ones; None takes all."""
+class _Cifar(Shortened):
+    """What the two releases share."""
 
     _layout: ClassVar[_Layout]
-
-    first: int | None = None
-
-    def __post_init__(self) -> None:
-        most = self._layout.train_total
-        fits = self.first is None or 1 <= self.first <= most
-        require(fits, "first", self.first, f"an integer in 1..{most} or None")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -101,30 +93,11 @@ class _Cifar(Dataset):
         return self._layout.classes
 
     @property
-    def training_images(self) -> int:
-        """How many are trained on."""
-        return self.first or self._layout.train_total
+    def total(self) -> int:
+        """50,000."""
+        return self._layout.train_total
 
-    @property
-    def unused_images(self) -> int:
-        """How many training images `first` leaves out."""
-        return self._layout.train_total - self.training_images
-
-    def load(self, root: Path | None = None, *, offline: bool = False) -> tuple[Split, Split]:
-        """(train, test), the training images limited to the first `first`. See `Dataset.load`."""
-        train, test = self._all(root, offline)
-        if self.first is None or self.first == len(train):
-            return train, test
-        return self._part(train, slice(self.first), f"the first {self.first:,}"), test
-
-    def unused(self, root: Path | None = None, *, offline: bool = False) -> Split | None:
-        """The training images that `first` leaves out; None where it leaves none. See `Dataset.load`."""
-        if not self.unused_images:
-            return None
-        train, _ = self._all(root, offline)
-        return self._part(train, slice(self.first, None), f"the last {len(train) - self.first:,}")
-
-    def _all(self, root: Path | None, offline: bool) -> tuple[Split, Split]:
+    def release(self, root: Path | None, offline: bool) -> tuple[Split, Split]:
         found = locate(self._layout.release, root, offline=offline)
         stats = [(found.folder / name).stat() for name in self._layout.release.files]
         train, test = _read(self._layout, found.folder, tuple((s.st_mtime_ns, s.st_size) for s in stats))
@@ -133,11 +106,6 @@ class _Cifar(Dataset):
             replace(train, origin=f"{title} train, {len(train):,} images {found.origin}"),
             replace(test, origin=f"{title} test, {len(test):,} images {found.origin}"),
         )
-
-    @staticmethod
-    def _part(train: Split, index: slice, which: str) -> Split:
-        origin = train.origin.replace(f"{len(train):,} images", f"{which} of {len(train):,} images", 1)
-        return replace(train.take(index), origin=origin)
 
 
 @settings
@@ -196,7 +164,7 @@ def _read_batch(path: Path, entry: bytes, classes: int) -> Batch:
 
     Raises: UsageError naming the file if it is not a batch file, or its images or labels are of a wrong kind or range.
     """
-    content = _unpickle(path)
+    content = unpickle(path, "CIFAR")
     data, labels = (_entry(path, content, key) for key in (b"data", entry))
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != _WIDTH:
         given = f"{data.dtype} {data.shape}" if isinstance(data, np.ndarray) else type(data).__name__
@@ -216,7 +184,7 @@ def _read_batch(path: Path, entry: bytes, classes: int) -> Batch:
 
 def _read_names(path: Path, layout: _Layout) -> tuple[str, ...]:
     """The classes' names, in label order."""
-    names = _entry(path, _unpickle(path), layout.names)
+    names = _entry(path, unpickle(path, "CIFAR"), layout.names)
     if not isinstance(names, list) or len(names) != layout.classes or any(type(n) not in (bytes, str) for n in names):
         raise UsageError(f"The {layout.names.decode()} in {path} must be a list of {layout.classes} names.")
     return tuple(name.decode("latin-1") if isinstance(name, bytes) else name for name in names)
@@ -226,53 +194,3 @@ def _entry(path: Path, content: dict[bytes, Any], key: bytes) -> Any:
     if key not in content:
         raise UsageError(f"{path} has no entry {key.decode()!r}, which the release's file has.")
     return content[key]
-
-
-def _array(*_: object) -> npt.NDArray[np.uint8]:
-    # numpy's own function returns an empty array too, whatever it is given by a pickle: its state comes afterwards
-    return np.empty(0, np.uint8)
-
-
-def _dtype(code: str | bytes, align: object = False, copy: object = False) -> np.dtype[Any]:
-    name = code.decode("ascii") if isinstance(code, bytes) else code
-    if name not in ("u1", "i8", "i4"):
-        raise pickle.UnpicklingError(f"it holds an array of kind {name!r}")
-    # old pickles hold 0 and 1 where numpy 2.4 wants bools
-    return np.dtype(name, bool(align), bool(copy))
-
-
-def _encode(text: str, encoding: str | bytes) -> bytes:
-    if encoding not in ("latin1", "latin-1"):
-        raise pickle.UnpicklingError(f"it asks for the text encoding {encoding!r}")
-    return text.encode("latin-1")
-
-
-_ADMITTED: dict[tuple[str, str], Callable[..., Any]] = {
-    ("numpy.core.multiarray", "_reconstruct"): _array,
-    ("numpy._core.multiarray", "_reconstruct"): _array,
-    ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): _dtype,
-    ("_codecs", "encode"): _encode,  # how Python 3 writes byte strings in the protocol that Python 2 reads
-}
-
-
-class _Unpickler(pickle.Unpickler):
-    """Builds plain values and arrays of integers; names nothing else, so that a file cannot run anything."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ADMITTED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no CIFAR file needs")
-        return _ADMITTED[module, name]
-
-
-def _unpickle(path: Path) -> dict[bytes, Any]:
-    """The dictionary in a file, its keys as bytes."""
-    refuse_web_page(path, "a CIFAR pickle")
-    try:
-        with path.open("rb") as file:
-            content = _Unpickler(file, encoding="bytes").load()
-    except Exception as error:  # a damaged pickle may raise anything
-        raise UsageError(f"{path} is truncated, damaged or not a CIFAR pickle: {error}.") from error
-    if not isinstance(content, dict):
-        raise UsageError(f"{path} holds a {type(content).__name__}; a CIFAR file holds a dictionary.")
-    return {key.encode() if isinstance(key, str) else key: value for key, value in content.items()}

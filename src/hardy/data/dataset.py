@@ -1,9 +1,11 @@
 """Dataset: the settings of a data set, and what every one of them can do."""
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hardy.data.split import Split
+from hardy.describe import require
 
 
 class Dataset(ABC):
@@ -47,3 +49,55 @@ class Dataset(ABC):
         """
         del root, offline
         return None
+
+
+@dataclass(frozen=True)
+class Shortened(Dataset):
+    """A release, of whose training images only the first ones may be taken; a leaf says `total` and `release`.
+
+    first: only so many of the training images, the first ones; None takes all.
+    """
+
+    first: int | None = None
+
+    def __post_init__(self) -> None:
+        fits = self.first is None or 1 <= self.first <= self.total
+        require(fits, "first", self.first, f"an integer in 1..{self.total} or None")
+
+    @property
+    @abstractmethod
+    def total(self) -> int:
+        """Training images of the release."""
+
+    @abstractmethod
+    def release(self, root: Path | None, offline: bool) -> tuple[Split, Split]:
+        """(train, test) as released; their origins say "N images". See `Dataset.load`."""
+
+    @property
+    def training_images(self) -> int:
+        """How many are trained on."""
+        return self.first or self.total
+
+    @property
+    def unused_images(self) -> int:
+        """How many training images `first` leaves out."""
+        return self.total - self.training_images
+
+    def load(self, root: Path | None = None, *, offline: bool = False) -> tuple[Split, Split]:
+        """(train, test), the training images limited to the first `first`. See `Dataset.load`."""
+        train, test = self.release(root, offline)
+        if not self.unused_images:
+            return train, test
+        return _part(train, slice(self.first), f"the first {self.first:,}"), test
+
+    def unused(self, root: Path | None = None, *, offline: bool = False) -> Split | None:
+        """The training images that `first` leaves out; None where it leaves none. See `Dataset.load`."""
+        if not self.unused_images:
+            return None
+        train, _ = self.release(root, offline)
+        return _part(train, slice(self.first, None), f"the last {self.unused_images:,}")
+
+
+def _part(train: Split, index: slice, which: str) -> Split:
+    origin = train.origin.replace(f"{len(train):,} images", f"{which} of {len(train):,} images", 1)
+    return replace(train.take(index), origin=origin)

@@ -7,8 +7,9 @@ import shutil
 import tarfile
 import tempfile
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 import platformdirs
@@ -20,9 +21,12 @@ _CHUNK = 1 << 16  # bytes asked for at once
 
 @dataclass(frozen=True)
 class Release:
-    """A public release: one archive, and the files of the folder that it unpacks to.
+    """A public release: one download, and the files of the folder that it becomes.
 
-    url: the official address; its last part is the archive's name. md5: the archive's checksum, 32 hexadecimal digits.
+    The download is an archive that unpacks to the folder, or the folder's only file itself.
+
+    url: the official address; its last part is the download's name. md5: the download's checksum, 32 hexadecimal digits.
+    passed_over: files of the folder that the archive holds and that are not unpacked.
     """
 
     title: str
@@ -30,11 +34,17 @@ class Release:
     md5: str
     folder: str
     files: tuple[str, ...]
+    passed_over: tuple[str, ...] = ()
 
     @property
     def archive(self) -> str:
-        """The archive's file name."""
+        """The download's file name."""
         return self.url.rsplit("/", 1)[-1]
+
+    @property
+    def packed(self) -> bool:
+        """Whether the download is an archive of the files, rather than the only one of them."""
+        return self.files != (self.archive,)
 
     def missing(self, folder: Path) -> list[str]:
         """Those of the release's files that are not in this folder."""
@@ -95,7 +105,7 @@ def locate(release: Release, root: Path | None = None, *, offline: bool = False)
     if release.missing(kept):
         if offline:
             raise UsageError(_not_found(release, looked))
-        _fetch_and_unpack(release)
+        _fetch_and_make(release)
     return Found(kept, f"from {kept}; downloaded, checksum verified")
 
 
@@ -125,6 +135,9 @@ def fetch(url: str, md5: str, to: Path) -> None:
             downloader = pooch.HTTPDownloader(progressbar=bar, chunk_size=_CHUNK)
             pooch.retrieve(url, known_hash=f"md5:{md5}", fname=to.name, path=to.parent, downloader=downloader)
     except OSError as error:  # every error of the HTTP library is one, as is a full disk
+        response = getattr(error, "response", None)
+        if response is not None:
+            response.close()  # after a refusal pooch leaves the connection open
         raise FailedError(f"{url} could not be downloaded: {error}.") from error
     except ValueError as error:
         raise FailedError(
@@ -134,16 +147,23 @@ def fetch(url: str, md5: str, to: Path) -> None:
         logger.setLevel(level)
 
 
-def unpack(archive: Path, to: Path) -> None:
+def unpack(archive: Path, to: Path, passed_over: Collection[str] = ()) -> None:
     """Unpacks a tar archive into the existing folder `to`. Unpack into a temporary folder: what fails leaves a part.
+
+    passed_over: names of members that are not unpacked.
 
     Raises: UsageError for an archive that is damaged, is none, or holds a path that leads outside; FailedError where
     the files cannot be stored.
     """
+
+    def admitted(member: tarfile.TarInfo, folder: str) -> tarfile.TarInfo | None:
+        safe = tarfile.data_filter(member, folder)
+        return None if str(PurePosixPath(member.name)) in passed_over else safe
+
     refuse_web_page(archive, "a tar archive")
     try:
         with tarfile.open(archive) as tar:
-            tar.extractall(to, filter="data")
+            tar.extractall(to, filter=admitted)
             while tar.fileobj is not None and tar.fileobj.read(_CHUNK):
                 pass  # only at its very end does a compressed stream compare its own checksum
     except tarfile.FilterError as error:
@@ -209,22 +229,27 @@ def _unpacked(release: Release, archive: Path, md5: str) -> Path:
     final = _folder(release, md5)
     if release.missing(final):
         with _scratch() as scratch:
-            _unpack_and_move(release, archive, final, Path(scratch))
+            _make_and_move(release, archive, final, Path(scratch))
     return final
 
 
-def _fetch_and_unpack(release: Release) -> None:
+def _fetch_and_make(release: Release) -> None:
     with _scratch() as scratch:
         archive = Path(scratch) / release.archive
         fetch(release.url, release.md5, archive)
-        _unpack_and_move(release, archive, _folder(release, release.md5), Path(scratch))
+        _make_and_move(release, archive, _folder(release, release.md5), Path(scratch))
 
 
-def _unpack_and_move(release: Release, archive: Path, final: Path, scratch: Path) -> None:
-    made = scratch / "unpacked"
+def _make_and_move(release: Release, archive: Path, final: Path, scratch: Path) -> None:
+    made = scratch / "made"
     made.mkdir()
-    unpack(archive, made)
-    missing = release.missing(made / release.folder)
+    folder = made / release.folder
+    if release.packed:
+        unpack(archive, made, [f"{release.folder}/{name}" for name in release.passed_over])
+    else:
+        folder.mkdir()
+        archive.rename(folder / release.archive)
+    missing = release.missing(folder)
     if missing:
         raise UsageError(f"{archive} is not the {release.title} archive: it lacks {release.folder}/{missing[0]}.")
     shutil.rmtree(final.parent, ignore_errors=True)
@@ -251,8 +276,12 @@ def _not_found(release: Release, looked: list[Path]) -> str:
         found.append(
             f"{place} (where {folder} lacks {', '.join(release.missing(folder))})" if folder.is_dir() else str(place)
         )
+    if release.packed:
+        files = ", ".join(release.files)
+        wanted = f"a folder {release.folder} with the files {files}, or the archive {release.archive}"
+    else:
+        wanted = f"the file {release.archive}, in a folder {release.folder} or not"
     return (
-        f"{release.title} was not found, and offline nothing is downloaded; wanted is a folder {release.folder} with "
-        f"the files {', '.join(release.files)}, or the archive {release.archive} ({release.url}); "
+        f"{release.title} was not found, and offline nothing is downloaded; wanted is {wanted} ({release.url}); "
         f"looked in {', '.join(found)}."
     )

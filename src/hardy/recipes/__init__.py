@@ -1,13 +1,13 @@
 """Papers as data: named runs. Importing builds nothing."""
 
 from hardy.errors import unknown
-from hardy.recipes import digits, rlfat2020, small
+from hardy.recipes import digits, folder, rlfat2020, small
 from hardy.training.run import Run
 
 
 def recipes() -> dict[str, Run]:
     """Every recipe by its name, <method>-<data>[-small]."""
-    return {**digits.recipes(), **rlfat2020.recipes(), **small.recipes()}
+    return {**digits.recipes(), **rlfat2020.recipes(), **small.recipes(), **folder.recipes()}
 
 
 def recipe(name: str) -> Run:

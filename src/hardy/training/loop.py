@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from hardy.attacks.pgd import fgsm
+from hardy.data.extra import extra_batches
 from hardy.data.split import Split, batches
 from hardy.errors import FailedError, StoppedError, UsageError
 from hardy.evaluation.accuracy import Outcome, check_network, classify, under_attack
@@ -40,6 +41,15 @@ class Watch:
     step: Callable[[int, int], None] = lambda step, total: None  # steps made, steps in all
     row: Callable[[dict[str, Any]], None] = lambda row: None  # a new row of metrics.jsonl
     note: Callable[[str], None] = lambda line: None  # a sentence about how the run goes
+
+
+@dataclass(frozen=True)
+class _Images:
+    """What a run learns from, what it is validated on, and what is mixed in."""
+
+    part: Split
+    held_out: Split | None
+    extra: Split | None
 
 
 @dataclass
@@ -81,24 +91,26 @@ def train(
     watch, device = watch or Watch(), torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     part, held_out = training_parts(run, data_root, offline=offline)
     part, held_out = part.to(device), held_out.to(device) if held_out is not None else None
+    extra = None if run.extra is None else run.extra.load(part).to(device)
     total = run.length(len(part))
     model = run.model.build(len(part.classes), part.shape[0], Noise.of_batch(1, run.seed, purpose="network"))
     check_network(model.to(device), part)
     with claimed(Path(out)):
         resolved = resolve(run.precision, device)
         about = {"device": _device_name(device), "precision": resolved, "origin": part.origin}
+        about |= {} if extra is None else {"extra": extra.origin}
         folder = Folder(Path(out), run, part.shape, len(part.classes), about)
         precision = read_precision(folder.path)
         if precision not in ("auto", resolved):
             watch.note(f"The run began in {precision} and goes on in it, though it would begin in {resolved} here.")
         prepare(model, device, precision, run.layout, compiled=run.compile)
-        training = _Training(run, folder, model, run.optimizer.build(model), total, len(part) // run.batch)
+        training = _Training(run, folder, model, run.optimizer.build(model), total, len(part) // run.own_batch)
         training.average = run.average.start(model) if run.average else None
         _resume(training, watch)
         training.events = Events(folder.path, training.step)
         try:
             with nullcontext() if model.autocast else ieee_convolutions():
-                _train(training, part, held_out, watch)
+                _train(training, _Images(part, held_out, extra), watch)
         except WriteError as error:
             raise FailedError(f"{error} {_what_is_kept(training)}; the same command goes on from there.") from error
         finally:
@@ -106,11 +118,13 @@ def train(
     return folder.path
 
 
-def _train(training: _Training, part: Split, held_out: Split | None, watch: Watch) -> None:
+def _train(training: _Training, images: _Images, watch: Watch) -> None:
     """Every step that is left, with rows, validation and checkpoints."""
+    if training.step == training.total:
+        return
     step = Step(training.model, training.run.objective)
     with stops_on_request() as asked:
-        for x, y in _stream(training, part):
+        for x, y in _stream(training, images):
             _make(training, step, x, y)
             watch.step(training.step, training.total)
             ends_epoch = training.step % training.per_epoch == 0 or training.step == training.total
@@ -120,8 +134,8 @@ def _train(training: _Training, part: Split, held_out: Split | None, watch: Watc
             saves = ends_epoch or signal is not None or time.monotonic() - training.saved_at > SAVE_EVERY
             if saves:
                 _refuse_damaged_weights(training)
-            if ends_epoch and held_out is not None:
-                _validate(training, held_out, watch)
+            if ends_epoch and images.held_out is not None:
+                _validate(training, images.held_out, watch)
             if saves:
                 _save(training)
             if signal is not None and training.step < training.total:
@@ -147,17 +161,32 @@ def training_parts(run: Run, root: Path | None = None, *, offline: bool = False)
     return part.hold_out(wanted, run.seed)
 
 
-def _stream(training: _Training, part: Split) -> Iterator[tuple[Images, Labels]]:
+def _stream(training: _Training, images: _Images) -> Iterator[tuple[Images, Labels]]:
     """Augmented batches of the steps left; each step's are a function of the seed and the step alone."""
-    run, per_epoch, step = training.run, training.per_epoch, training.step
+    run, step, device = training.run, training.step, images.part.labels.device
+    for x, y in _mixed(training, images):
+        if step == training.total:
+            return
+        yield run.augment(x, Noise.of_batch(len(x), run.seed, step=step, purpose="augment", device=device)), y
+        step += 1
+
+
+def _mixed(training: _Training, images: _Images) -> Iterator[tuple[Images, Labels]]:
+    """Batches without end: the data set's own images, epoch after epoch, and behind them the extra ones."""
+    run, part = training.run, images.part
+    epoch, start = divmod(training.step, training.per_epoch)
     order = Noise.of_batch(1, run.seed, purpose="order", device=part.labels.device)
-    for epoch in count(step // per_epoch):
-        for x, y, _ in batches(part, run.batch, order.draw(epoch), start=step % per_epoch):
-            if step == training.total:
-                return
-            noise = Noise.of_batch(len(x), run.seed, step=step, purpose="augment", device=x.device)
-            yield run.augment(x, noise), y
-            step += 1
+    added = None
+    if images.extra is not None:
+        added = extra_batches(images.extra, run.batch - run.own_batch, order.derive("extra"), training.step)
+    for number in count(epoch):
+        for x, y, _ in batches(part, run.own_batch, order.draw(number), start=start):
+            if added is None:
+                yield x, y
+            else:
+                more_x, more_y = next(added)
+                yield torch.cat([x, more_x]), torch.cat([y, more_y])
+        start = 0
 
 
 def _make(training: _Training, step: Step, x: Images, y: Labels) -> None:
@@ -268,6 +297,10 @@ def _save(training: _Training) -> None:
 
 
 def _resume(training: _Training, watch: Watch) -> None:
+    if training.folder.trained() == training.total and training.folder.last_step() is None:
+        training.step = training.total  # its user made room: what it was trained for is there
+        watch.note(f"{training.folder.path} holds this run. It is complete; its checkpoints are gone.")
+        return
     point = training.folder.newest()
     if point is None:
         if training.folder.checkpoints.is_dir():  # one had been made, or begun

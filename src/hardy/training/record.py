@@ -88,7 +88,11 @@ def _description(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_run(path: Path) -> Run:
     """The settings of the run in a folder. Raises: UsageError if there is none or it cannot be read."""
-    return rebuild(_told(path)["run"], Run)
+    told = _told(path)["run"]
+    try:
+        return rebuild(told, Run)
+    except (UsageError, RecursionError) as error:
+        raise UsageError(f"{path / 'run.json'} does not describe a run that this version knows: {error}") from error
 
 
 def read_precision(path: Path) -> Precision:
@@ -99,13 +103,16 @@ def read_precision(path: Path) -> Precision:
 
 def _told(path: Path) -> dict[str, Any]:
     """What run.json says."""
+    file = path / "run.json"
     try:
-        data = json.loads((path / "run.json").read_text(encoding="utf-8"))
-        return {"run": data["run"], **data}
+        data = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise UsageError(f"{path} has no run.json; it is not the folder of a run.") from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UsageError(f"{path / 'run.json'} is damaged ({error}).") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise UsageError(f"{file} is damaged ({error}).") from error
+    if not isinstance(data, dict) or "run" not in data:
+        raise UsageError(f"{file} is damaged: it has no entry 'run', which holds a run's settings.")
+    return data
 
 
 def append_metrics(path: Path, row: Mapping[str, Any]) -> None:
@@ -122,7 +129,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The whole rows of a run's metrics.jsonl, in order; a torn one is passed over."""
     rows = []
     for line in (path / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines():
-        with contextlib.suppress(ValueError):
+        with contextlib.suppress(ValueError, RecursionError):
             row = json.loads(line)
             if isinstance(row, dict) and isinstance(row.get("step"), int):
                 rows.append(row)

@@ -3,6 +3,7 @@
 from hardy.attacks import PGD, Attack
 from hardy.data.augment import Augment
 from hardy.data.dataset import Dataset
+from hardy.data.extra import Extra
 from hardy.describe import require, settings
 from hardy.errors import UsageError
 from hardy.models.classifier import Architecture
@@ -42,6 +43,7 @@ class Run:
     steps: int | None = None
     batch: int = 128
     augment: Augment = Augment()
+    extra: Extra | None = None  # more training images, mixed into each batch; an epoch is one pass over the data's own
     average: EMA | None = None
     validation: Validation = Validation()
     precision: Precision = "auto"
@@ -56,12 +58,21 @@ class Run:
         length = self.steps if self.epochs is None else self.epochs
         require(length is not None and length >= 1, "length", length, "at least 1")
         require(self.batch >= 1, "batch", self.batch, "at least 1")
+        if self.extra is not None:
+            mixed = 0 < self.own_batch < self.batch
+            given = f"{self.extra.fraction:g} in a batch of {self.batch}"
+            require(mixed, "extra.fraction", given, "such that a batch has images of both kinds")
         require(0 <= self.seed < 2**32, "seed", self.seed, "in [0, 2**32)")
+
+    @property
+    def own_batch(self) -> int:
+        """How many images of a batch are the data set's own, and not extra ones."""
+        return self.batch if self.extra is None else self.batch - round(self.extra.fraction * self.batch)
 
     def length(self, images: int) -> int:
         """Optimiser steps in all, for so many training images. Raises: UsageError if they do not fill a batch."""
-        require(self.batch <= images, "batch", self.batch, f"at most the number of training images, {images}")
+        require(self.own_batch <= images, "batch", self.batch, f"at most the number of training images, {images}")
         if self.steps is not None:
             return self.steps
         assert self.epochs is not None
-        return self.epochs * (images // self.batch)
+        return self.epochs * (images // self.own_batch)

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from hardy.describe import describe, fingerprint
+from hardy.errors import UsageError
 from hardy.files import PARTIAL, WriteError, digest, write_bytes
 from hardy.models.checkpoints import read_weights, save_weights
 from hardy.training.record import append_metrics, open_folder, trim_metrics
@@ -38,6 +39,9 @@ _DAMAGED = (
     zlib.error,
     pickle.UnpicklingError,
 )
+_OURS = re.compile(
+    r"\.(run\.json|metrics\.jsonl|(last|best|(step|best)-\d{8,})\.(safetensors|state\.pt))\."
+)  # half-written
 _KEPT = 2  # checkpoints: the newest, and one to fall back on if it is damaged
 
 
@@ -67,7 +71,8 @@ class Folder:
         self.checkpoints = path / "checkpoints"
         open_folder(path, run, {"classes": classes, "shape": list(shape), **about})
         for leftover in (*path.glob(f".*{PARTIAL}"), *self.checkpoints.glob(f".*{PARTIAL}")):
-            leftover.unlink(missing_ok=True)
+            if _OURS.match(leftover.name) and leftover.is_file():
+                leftover.unlink(missing_ok=True)
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Append a row to metrics.jsonl."""
@@ -97,12 +102,27 @@ class Folder:
         self._clear(point)
 
     def newest(self) -> Checkpoint | None:
-        """The newest checkpoint that is whole; rows of metrics.jsonl after it, and a torn last one, are dropped."""
+        """The newest checkpoint that is whole; rows of metrics.jsonl after it, and a torn last one, are dropped.
+
+        Raises: UsageError if there is none any more, but weights, which a start from the beginning would overwrite.
+        """
         point = next(filter(None, map(self._read, self._newest_first())), None)
+        if point is None and (trained := self.trained()) is not None:
+            raise UsageError(
+                f"{self.path} holds weights of step {trained} of this run, but no whole checkpoint to go on from. "
+                "They can be loaded; to train again, name another folder."
+            )
         trim_metrics(self.path, point.step if point else None)
         if point is not None:
             self._publish(point)
         return point
+
+    def trained(self) -> int | None:
+        """The step of the weights that users load, of this run; None where there are none."""
+        with contextlib.suppress(UsageError):
+            _, header = read_weights(self.path / "last.safetensors")
+            return header["step"] if header.get("id") == fingerprint(self.run) else None
+        return None
 
     def last_step(self) -> int | None:
         """The step of the newest whole checkpoint."""
@@ -122,6 +142,7 @@ class Folder:
             "step": step,
             "data": describe(self.run.data),
             "shape": list(self.shape),
+            "ball": describe(self.run.objective.ball),
         }
         save_weights(path, weights, self.run.model, self.classes, self.shape[0], about)
 
@@ -145,7 +166,7 @@ class Folder:
             best["file"] for best in (point.best, *(p.best for p in map(self._read, kept - {point.step}) if p)) if best
         }
         for file in self.checkpoints.glob("best-*.safetensors"):
-            if file.name not in named:
+            if file.name not in named and re.fullmatch(r"best-\d{8,}\.safetensors", file.name):
                 file.unlink(missing_ok=True)
 
     def _state(self, step: int) -> Path:
