@@ -1,58 +1,74 @@
 """The command line: `hardy COMMAND ...`."""
 
+import contextlib
 import importlib
+import io
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 
-from hardy.errors import FailedError, HardyError, StoppedError, UsageError, unknown
+from hardy.errors import HardyError, StoppedError, UsageError, unknown
 
 # command -> what it does; each is hardy.cli.<command> with a function main(args)
 COMMANDS = {
     "demo": "train and attack five methods on scikit-learn's digits, in minutes, without a download",
     "train": "train a recipe, or go on with an interrupted run",
     "evaluate": "accuracy of a run or weights file, clean and under attack",
+    "table": "a paper's table, trained and measured here, beside the paper's numbers",
     "analyse": "sensitivity: loss gradients under shifts; shuffle: a picture of the block shuffle",
     "list": "recipes, methods, attacks, data sets, networks",
 }
 
 
 def main(args: list[str] | None = None) -> int:
-    """Run a command and return its exit code: 0, 1 (failed) or 2 (wrong usage)."""
-    args = sys.argv[1:] if args is None else args
+    """Run a command and return its exit code: 0, 1 (failed), 2 (wrong usage) or 128 + the signal that stopped it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # where there is no ± a question mark stands for it
+            stream.reconfigure(errors="replace")
+    code = _code(partial(_run, sys.argv[1:] if args is None else args))
+    # here, where it can still be told that it fails
+    flushed = _code(sys.stdout.flush) if sys.stdout is not None else 0
+    return code or flushed
+
+
+def _code(action: Callable[[], None]) -> int:
+    """The exit code of an action; what goes wrong is said in a sentence."""
     try:
-        return _run(args)
-    except StoppedError as error:
-        print(f"hardy: {error}", file=sys.stderr)
-        return 128 + error.signal
+        action()
+    except SystemExit as end:  # tyro has said why
+        return end.code if isinstance(end.code, int) else 1
     except HardyError as error:
-        print(f"hardy: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UsageError) else 1
+        failed = 128 + error.signal if isinstance(error, StoppedError) else 1
+        return _said(str(error), 2 if isinstance(error, UsageError) else failed)
     except KeyboardInterrupt:
-        print("hardy: stopped.", file=sys.stderr)
-        return 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # whoever read our output has left
-        return 1
+        return _said("stopped.", 130)
+    except OSError as error:
+        if error.filename is None:  # every file has a name
+            with contextlib.suppress(OSError):  # or Python tries to write once more when it ends
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(error, BrokenPipeError):  # whoever read our output has left
+            return 1
+        return _said(f"{error.filename or 'Standard output'}: {error.strerror or error}.", 1)
+    return 0
 
 
-def _run(args: list[str]) -> int:
+def _said(sentence: str, code: int) -> int:
+    print(f"hardy: {sentence}", file=sys.stderr)
+    return code
+
+
+def _run(args: list[str]) -> None:
     if not args or args[0] in ("-h", "--help", "help"):
         print(_usage())
-        return 0
-    if args[0] in ("-V", "--version"):
+    elif args[0] in ("-V", "--version"):
         from importlib.metadata import version
 
         print(f"hardy {version('hardy')}")
-        return 0
-    if args[0] not in COMMANDS:
-        raise unknown("command", args[0], COMMANDS)
-    try:
+    elif args[0] in COMMANDS:
         importlib.import_module(f"hardy.cli.{args[0]}").main(args[1:])
-    except OSError as error:
-        if isinstance(error, BrokenPipeError):
-            raise
-        raise FailedError(f"{error.filename or 'A file'}: {error.strerror or error}.") from error
-    return 0
+    else:
+        raise unknown("command", args[0], COMMANDS)
 
 
 def _usage() -> str:

@@ -2,6 +2,7 @@
 
 from hardy.errors import unknown
 from hardy.recipes import digits, folder, rlfat2020, small
+from hardy.recipes.table import Table
 from hardy.training.run import Run
 
 
@@ -18,4 +19,9 @@ def recipe(name: str) -> Run:
     return known[name]
 
 
-__all__ = ["recipe", "recipes"]
+def tables() -> dict[str, Table]:
+    """Every table by its name."""
+    return rlfat2020.tables()
+
+
+__all__ = ["recipe", "recipes", "tables"]

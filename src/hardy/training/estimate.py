@@ -1,9 +1,10 @@
-"""How long a training step takes here, measured on a few made-up images."""
+"""How long a training step, or a pass of an attack, takes here, measured on a few made-up images."""
 
 import time
 
 import torch
 
+from hardy.models.classifier import frozen
 from hardy.randomness import Noise
 from hardy.training.precision import prepare
 from hardy.training.run import Run
@@ -31,8 +32,7 @@ def seconds_per_step(run: Run, device: torch.device) -> float:
         terms = step(x, y, noise)
         torch.stack(list(terms.values())).sum().backward()
         optimizer.step()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        _wait(device)
         return time.perf_counter() - started
 
     few = min(_FEW, run.batch)
@@ -42,3 +42,24 @@ def seconds_per_step(run: Run, device: torch.device) -> float:
         return seconds * run.batch / few
     once(run.batch)
     return once(run.batch)
+
+
+def seconds_per_pass(run: Run, device: torch.device) -> tuple[float, float]:
+    """Seconds of (a forward, a backward) pass of one image through the run's network, in float32, as attacks make them."""
+    channels = run.data.shape[0]
+    model = prepare(run.model.build(run.data.classes, channels), device, "float32", run.layout)
+    x = Noise.of_batch(_FEW, device=device).uniform(run.data.shape).requires_grad_()
+    with frozen(model):
+        for _ in range(2):  # the first is a warm-up
+            started = time.perf_counter()
+            logits = model(x)
+            _wait(device)
+            between = time.perf_counter()
+            torch.autograd.grad(logits.sum(), x)
+            _wait(device)
+    return (between - started) / _FEW, (time.perf_counter() - between) / _FEW
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

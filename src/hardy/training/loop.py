@@ -97,7 +97,7 @@ def train(
     check_network(model.to(device), part)
     with claimed(Path(out)):
         resolved = resolve(run.precision, device)
-        about = {"device": _device_name(device), "precision": resolved, "origin": part.origin}
+        about = {"device": _device_name(device), "precision": resolved, "origin": part.origin, "steps": total}
         about |= {} if extra is None else {"extra": extra.origin}
         folder = Folder(Path(out), run, part.shape, len(part.classes), about)
         precision = read_precision(folder.path)

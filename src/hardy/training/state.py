@@ -67,7 +67,7 @@ class Folder:
     def __init__(
         self, path: Path, run: Run, shape: tuple[int, int, int], classes: int, about: Mapping[str, Any]
     ) -> None:
-        self.path, self.run, self.shape, self.classes = path, run, shape, classes
+        self.path, self.run, self.shape, self.classes, self.steps = path, run, shape, classes, about.get("steps")
         self.checkpoints = path / "checkpoints"
         open_folder(path, run, {"classes": classes, "shape": list(shape), **about})
         for leftover in (*path.glob(f".*{PARTIAL}"), *self.checkpoints.glob(f".*{PARTIAL}")):
@@ -140,6 +140,7 @@ class Folder:
             "run": self.run.name,
             "id": fingerprint(self.run),
             "step": step,
+            "steps": self.steps,
             "data": describe(self.run.data),
             "shape": list(self.shape),
             "ball": describe(self.run.objective.ball),

@@ -1,0 +1,190 @@
+"""hardy table: a paper's table, trained and measured here, beside the paper's numbers."""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Annotated
+
+import torch
+import tyro
+
+from hardy.cli.console import err, out, table
+from hardy.cli.flags import parse
+from hardy.cli.train import duration
+from hardy.describe import require
+from hardy.errors import FailedError, UsageError
+from hardy.files import write_text
+from hardy.jobs import Evaluate, Job, Place, Train, run_jobs, state_of
+from hardy.jobs.queue import on_each_gpu
+from hardy.recipes import tables
+from hardy.recipes.table import Column, Row, Scale, Table, find
+from hardy.report.tables import HEADS, Line, markdown
+from hardy.training.estimate import seconds_per_pass, seconds_per_step
+from hardy.training.precision import Precision
+from hardy.training.run import Run
+
+
+@dataclass(frozen=True)
+class Options:
+    """Train and measure all of a paper's table on this machine; killed, the same command goes on.
+
+    A number belongs to its scale; those of different scales never stand in one table.
+    """
+
+    name: Annotated[str, tyro.conf.Positional]  # of the table, as in `hardy list tables`
+    scale: Scale = "small"  # smoke: every part, in seconds; small: for two CPU cores; paper: the paper's settings
+    seeds: int = 1  # networks of each method, with the seeds 0, 1, ...
+    rows: tuple[str, ...] = ()  # only these methods, by their titles; all where left out
+    out: Path = Path("runs/tables")  # folder of all tables' runs, in which tables share what they can
+    precision: Precision = "float32"  # while crafting black-box attacks; verdicts and all else are float32
+    dry_run: bool = False  # list the jobs with their estimated hours on this machine, and stop
+    status: bool = False  # list the jobs and how they stand, and stop
+    data_root: Path | None = None  # folder of the data set's files; else $HARDY_DATA, then the user's cache
+    offline: bool = False  # open no connection
+    device: str | None = None  # cpu, cuda, cuda:1; a GPU where there is one, a job on each where there are several
+
+    def __post_init__(self) -> None:
+        require(self.seeds >= 1, "seeds", self.seeds, "at least 1")
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A cell of the table to be filled, and the job that fills it."""
+
+    row: Row
+    column: Column
+    run: Run
+    job: Evaluate
+
+
+def main(args: list[str]) -> None:
+    """Run `hardy table NAME [options]`."""
+    options = parse(Options, args, "hardy table")
+    asked = find(options.name, tables())
+    wanted = _wanted(asked, options)
+    trainings = list(dict.fromkeys(cell.job.train for cell in wanted))
+    jobs: list[Job] = [job for training in trainings for job in (training, *_of(training, wanted))]
+    folder = options.out / options.scale / "jobs"
+    place = Place(options.data_root, options.offline, options.device)
+    err.print(f"{asked.title}; scale {options.scale}: {asked.scales[options.scale]}")
+    if options.status:
+        table(None, ("job", "state"), [(job.name, state_of(job, folder)) for job in jobs], left=2)
+        return
+    if options.dry_run:
+        _dry_run(trainings, wanted, jobs, place)
+        return
+    failures = run_jobs(jobs, folder, on_each_gpu(place), err.print)
+    lines = _lines(asked, options, wanted)
+    _write(asked, options, lines)
+    table(_title(asked, options), HEADS, [line.cells() for line in lines], left=3)
+    out.print("\n" + "\n".join(_remarks(asked, options)))
+    if failures:
+        logs = "; ".join(f"{f.job}: {f.said}" + (f" (log: {f.log})" if f.log else "") for f in failures)
+        raise FailedError(f"{len(failures)} of {len(jobs)} jobs failed. {logs}")
+
+
+def _wanted(asked: Table, options: Options) -> list[_Wanted]:
+    """The cells that were asked for."""
+    titles = [row.title for row in asked.rows]
+    for title in options.rows:
+        if title not in titles:
+            raise UsageError(f"{asked.name} has no row {title!r}; it has {', '.join(titles)}.")
+    rows = [row for row in asked.rows if not options.rows or row.title in options.rows]
+    return [cell for row in rows for seed in range(options.seeds) for cell in _cells(asked, row, seed, options)]
+
+
+def _cells(asked: Table, row: Row, seed: int, options: Options) -> list[_Wanted]:
+    run = dataclasses.replace(row.runs[options.scale], seed=seed)
+    training = Train(run, str(options.out / options.scale))
+    found = []
+    for column in asked.columns:
+        attack, n = column.attacks[options.scale], column.images[options.scale]
+        black_box = attack is not None and attack.copies > 1
+        precision = options.precision if black_box else "float32"
+        found.append(_Wanted(row, column, run, Evaluate(training, column.name, attack, n, precision)))
+    return found
+
+
+def _of(training: Train, wanted: list[_Wanted]) -> list[Evaluate]:
+    return [cell.job for cell in wanted if cell.job.train == training]
+
+
+def _lines(asked: Table, options: Options, wanted: list[_Wanted]) -> list[Line]:
+    """What was asked for, and what was measured before of other rows and seeds."""
+    lines = []
+    for row in asked.rows:
+        for seed in count():
+            cells = _cells(asked, row, seed, options)
+            results = [cell.job.result() for cell in cells]
+            if not any(results) and not any(cell.job == cells[0].job for cell in wanted):
+                break
+            for cell, result in zip(cells, results, strict=True):
+                paper = asked.cells.get((row.title, cell.column.title))
+                value, place = (paper.value, paper.place) if paper else (None, "not in the paper")
+                lines.append(Line(row.title, cell.column.title, seed, value, place, result))
+    return lines
+
+
+def _title(asked: Table, options: Options) -> str:
+    return f"{asked.title} (scale {options.scale})"
+
+
+def _remarks(asked: Table, options: Options) -> list[str]:
+    scale = options.scale
+    setting = "These are the paper's settings." if scale == "paper" else "These are not the paper's settings."
+    return [
+        f"Scale {scale}: {asked.scales[scale]}. {setting}",
+        "Accuracy in %, last weights; attacks are judged at the last iterate, NATTACK where it stops. Intervals are of test "
+        "sampling and say nothing about other seeds. The difference is measured minus paper, in points.",
+    ]
+
+
+def _write(asked: Table, options: Options, lines: list[Line]) -> None:
+    """The table as Markdown and its rows, in the folder <out>/<scale>/<table>; written anew each time, from the runs' rows."""
+    folder = options.out / options.scale / asked.name
+    rows = [
+        {
+            "table": asked.name, "scale": options.scale, "row": line.row, "column": line.column, "seed": line.seed,
+            "paper": line.paper, "place": line.place, **dataclasses.asdict(line.measured),
+        }
+        for line in lines if line.measured is not None
+    ]  # fmt: skip
+    write_text(folder / "table.md", markdown(_title(asked, options), _remarks(asked, options), lines))
+    write_text(folder / "results.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    err.print(f"{folder / 'table.md'} and results.jsonl beside it are written.")
+
+
+def _dry_run(trainings: list[Train], wanted: list[_Wanted], jobs: list[Job], place: Place) -> None:
+    """List the jobs with the time that they would take, from a few passes measured now."""
+    device = place.on
+    seconds: dict[str, float] = {}
+    for training in trainings:
+        run = training.run
+        err.print(f"timing {run.name}")
+        images = (run.data.training_images or 0) - max(0, run.validation.images - run.data.unused_images)
+        seconds[training.name] = run.length(images) * seconds_per_step(run, device)
+        forward, backward = seconds_per_pass(run, device)
+        for measuring in _of(training, wanted):
+            seconds[measuring.name] = measuring.n * _cost(measuring, forward, backward)
+    rows = []
+    for job in jobs:
+        left = 0.0 if job.done() else seconds[job.name]
+        rows.append((job.name, "done" if job.done() else duration(left)))
+    table(None, ("job", "at most"), rows)
+    total = sum(seconds[job.name] for job in jobs if not job.done())
+    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    out.print(
+        f"\nabout {duration(total)} ({total / 3600:.1f} hours) one after another on {where}; validation comes on top"
+    )
+
+
+def _cost(job: Evaluate, forward: float, backward: float) -> float:
+    """Seconds an image, if no attack ends early."""
+    attack = job.attack
+    if attack is None:
+        return forward
+    if attack.copies > 1:
+        return attack.iterations * attack.copies * forward
+    return attack.iterations * (forward + backward)

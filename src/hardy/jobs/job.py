@@ -1,0 +1,141 @@
+"""Job: something to be done once; training a run, or measuring its weights."""
+
+import contextlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hardy.attacks.attack import Attack
+from hardy.describe import fingerprint, settings
+from hardy.errors import HardyError
+from hardy.jobs.measure import about_weights, known, measured
+from hardy.models.checkpoints import read_weights
+from hardy.results import Measurement
+from hardy.training.loop import Watch, train
+from hardy.training.precision import Precision
+from hardy.training.run import Run
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where jobs find data and a device; not part of what determines their results."""
+
+    data_root: Path | None = None
+    offline: bool = False
+    device: str | None = None
+
+    @property
+    def on(self) -> torch.device:
+        """The device asked for, or a GPU where there is one."""
+        return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
+def _told(weights: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(header, what a row says) of last weights; both empty where there are none that can be read."""
+    with contextlib.suppress(HardyError, OSError):
+        state = weights.stat()
+        return _read(weights, (state.st_mtime_ns, state.st_size, state.st_ino))
+    return {}, {}
+
+
+@lru_cache(maxsize=256)
+def _read(weights: Path, state: tuple[int, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+    del state  # it tells when to read anew: a queue asks often
+    return read_weights(weights)[1], about_weights(weights, "last")
+
+
+class Job(ABC):
+    """Concrete ones are settings, so that another process can be told of them."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What it is called; unique among the jobs of one queue, and fit for a file's name."""
+
+    @property
+    def needs(self) -> "tuple[Job, ...]":
+        """What must be done before."""
+        return ()
+
+    @abstractmethod
+    def done(self) -> bool:
+        """Whether its result is there already."""
+
+    @abstractmethod
+    def execute(self, place: Place, watch: Watch) -> None:
+        """Do it, or go on with it."""
+
+
+@settings
+class Train(Job):
+    """Train a run into the folder <into>/<run's name>-seed<seed>-<its id>, the same for every table that needs the run."""
+
+    run: Run
+    into: str
+
+    @property
+    def folder(self) -> Path:
+        """Where the run is, or will be."""
+        return Path(self.into) / f"{self.run.name}-seed{self.run.seed}-{fingerprint(self.run)[:6]}"
+
+    @property
+    def name(self) -> str:
+        return f"train-{self.folder.name}"
+
+    @property
+    def weights(self) -> Path:
+        """The weights that are measured."""
+        return self.folder / "last.safetensors"
+
+    def done(self) -> bool:
+        header, _ = _told(self.weights)
+        return header.get("id") == fingerprint(self.run) and header.get("step") == header.get("steps")
+
+    def execute(self, place: Place, watch: Watch) -> None:
+        train(self.run, self.folder, data_root=place.data_root, offline=place.offline, device=place.on, watch=watch)
+
+
+@settings
+class Evaluate(Job):
+    """Measure the last weights of a trained run under one attack, on the first n test images.
+
+    attack: None is none. title: what rows and logs call it. precision: while crafting; verdicts are float32.
+    """
+
+    train: Train
+    title: str
+    attack: Attack | None
+    n: int
+    precision: Precision = "float32"
+
+    @property
+    def name(self) -> str:
+        return f"evaluate-{self.train.folder.name}-{self.title}"
+
+    @property
+    def needs(self) -> tuple[Job, ...]:
+        return (self.train,)
+
+    def result(self) -> Measurement | None:
+        """The measured row, where it is there already."""
+        _, about = _told(self.train.weights)
+        if not about:
+            return None
+        about = {**about, "precision": self.precision}
+        return known(self.train.folder / "results.jsonl", about, self.attack, self.n)
+
+    def done(self) -> bool:
+        return self.train.done() and self.result() is not None
+
+    def execute(self, place: Place, watch: Watch) -> None:
+        def show(name: str, decided: int, total: int, robust: int) -> None:
+            watch.note(f"{name}: {decided} of {total} images decided, {robust} robust so far")
+
+        measured(
+            self.train.folder, self.title, self.attack, self.n, precision=self.precision, data_root=place.data_root,
+            offline=place.offline, device=place.on, progress=show,
+        )  # fmt: skip

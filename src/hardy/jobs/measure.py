@@ -1,0 +1,86 @@
+"""Measuring a run's weights: a row that its results.jsonl has already, or a new one added to it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hardy.attacks.attack import Attack
+from hardy.data.dataset import Dataset
+from hardy.data.split import Split
+from hardy.describe import describe, rebuild
+from hardy.errors import UsageError
+from hardy.evaluation.accuracy import Judge, Progress, evaluate
+from hardy.files import digest
+from hardy.models.checkpoints import Which, find_weights, load, read_weights
+from hardy.results import Measurement, append, read
+from hardy.training.precision import Precision, prepare
+
+
+def about_weights(file: Path, which: Which | None) -> dict[str, Any]:
+    """What a row says of the weights that were measured."""
+    _, header = read_weights(file)
+    return {
+        "weights": which or "file",
+        "weights sha256": digest(file),
+        "network": header["model"],
+        "step": header.get("step"),
+    }
+
+
+def test_images(header: Mapping[str, Any], file: Path, root: Path | None, *, offline: bool) -> Split:
+    """The test images of the data that the weights in `file` were trained on."""
+    if "data" not in header:
+        raise UsageError(f"{file} does not say which data its network was trained on; weights that a run saved do.")
+    return rebuild(header["data"], Dataset).load(root, offline=offline)[1]  # type: ignore[type-abstract]
+
+
+def known(
+    results: Path, about: Mapping[str, Any], attack: Attack | None, n: int, *, judge: Judge = "last", seed: int = 0
+) -> Measurement | None:
+    """The newest row of this attack on the first n test images by the weights `about` tells of; None where there is none."""
+    rows = read(results)[0] if results.exists() else []
+    return next((row for row in reversed(rows) if _is_of(row, about, attack, n, judge, seed)), None)
+
+
+def _is_of(row: Measurement, about: Mapping[str, Any], attack: Attack | None, n: int, judge: Judge, seed: int) -> bool:
+    settings = row.settings
+    if not isinstance(settings, dict) or row.n != n or any(settings.get(key) != value for key, value in about.items()):
+        return False
+    if attack is None:
+        return row.what == "clean accuracy"
+    judged = "any" if attack.stops_at_success else judge
+    return (settings.get("attack"), settings.get("judge"), settings.get("seed")) == (describe(attack), judged, seed)
+
+
+def measured(
+    folder: Path,
+    name: str,
+    attack: Attack | None,
+    n: int,
+    *,
+    which: Which = "last",
+    precision: Precision = "float32",
+    data_root: Path | None = None,
+    offline: bool = False,
+    device: torch.device | str = "cpu",
+    progress: Progress | None = None,
+) -> Measurement:
+    """Accuracy of a run's weights on the first n test images: known from before, or measured now and added to results.jsonl.
+
+    name: what the row calls the attack. precision: while crafting.
+    """
+    file, which_found = find_weights(folder, which)
+    about = {**about_weights(file, which_found), "precision": precision}
+    results = folder / "results.jsonl"
+    there = known(results, about, attack, n)
+    if there is not None:
+        return there
+    _, header = read_weights(file)
+    test = test_images(header, file, data_root, offline=offline).take(slice(n)).to(device)
+    model = prepare(load(file), torch.device(device), precision)
+    run = str(header.get("run", file.stem))
+    (row,) = evaluate(model, test, {name: attack}, run=run, settings=about, progress=progress)
+    append(results, [row])
+    return row

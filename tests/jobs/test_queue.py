@@ -1,0 +1,184 @@
+"""The queue: every job once, in order, a failed one tried again and reported, whatever is killed in between."""
+
+import dataclasses
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hardy.attacks import PGD, Linf
+from hardy.errors import StoppedError
+from hardy.files import locked
+from hardy.jobs import Evaluate, Place, Train, run_jobs, state_of
+from hardy.jobs.queue import lock_of, on_each_gpu
+from hardy.models import small_cnn
+from hardy.recipes import recipe
+from hardy.training.optim import SGD
+
+RUN = dataclasses.replace(recipe("standard-digits"), model=small_cnn(width=2), epochs=1, precision="float32")
+
+
+def jobs_of(tmp_path, run=RUN):
+    train = Train(run, str(tmp_path / "runs"))
+    return train, Evaluate(train, "pgd", PGD(Linf(0.1), 1), 10)
+
+
+def test_a_job_is_named_by_all_that_determines_its_run(tmp_path):
+    names = {
+        jobs_of(tmp_path, dataclasses.replace(RUN, **change))[0].name for change in ({}, {"seed": 1}, {"batch": 8})
+    }
+    assert len(names) == 3
+    assert all("/" not in name for name in names)
+
+
+def test_a_result_belongs_to_its_weights_attack_and_images(tmp_path):
+    train, evaluate = jobs_of(tmp_path)
+    for job in (train, evaluate):
+        assert not job.done()
+        job.execute(Place(), _silent())
+        assert job.done()
+    row = evaluate.result()
+    assert row.n == 10
+    lines = (train.folder / "results.jsonl").read_text().splitlines()
+    evaluate.execute(Place(), _silent())
+    assert (train.folder / "results.jsonl").read_text().splitlines() == lines
+    for other in ({"n": 9}, {"attack": PGD(Linf(0.1), 2)}, {"attack": None}, {"precision": "bfloat16"}):
+        assert not dataclasses.replace(evaluate, **other).done()
+    longer = Train(dataclasses.replace(RUN, epochs=2), str(tmp_path / "runs"))
+    assert not longer.done()
+    train.weights.unlink()
+    assert not train.done()
+    assert not evaluate.done()
+
+
+def _silent():
+    from hardy.training.loop import Watch
+
+    return Watch()
+
+
+@pytest.mark.slow
+def test_every_job_is_done_once_and_what_failed_twice_is_reported_while_others_go_on(tmp_path):
+    wrong = dataclasses.replace(RUN, name="wrong", optimizer=SGD(lr=1e30))
+    bad, after_bad = jobs_of(tmp_path, wrong)
+    good, after_good = jobs_of(tmp_path)
+    notes: list[str] = []
+    failures = run_jobs([bad, after_bad, good, after_good], tmp_path / "jobs", [Place()], notes.append)
+    assert [failure.job for failure in failures] == [bad.name, after_bad.name]
+    assert "not finite" in failures[0].said
+    assert "not finite" in failures[0].log.read_text()
+    assert failures[1].said == f"it needs {bad.name}"
+    assert sum(bad.name in note and "failed" not in note for note in notes) == 2  # it was tried twice
+    assert (bad.done(), good.done(), after_good.done()) == (False, True, True)
+    states = [state_of(job, tmp_path / "jobs") for job in (bad, after_bad, good, after_good)]
+    assert states == ["failed", "waiting", "done", "done"]
+    # again: nothing that is done runs a second time
+    before = (good.folder / "results.jsonl").read_bytes(), good.weights.stat().st_mtime_ns
+    assert run_jobs([good, after_good], tmp_path / "jobs", [Place()], notes.append) == []
+    assert ((good.folder / "results.jsonl").read_bytes(), good.weights.stat().st_mtime_ns) == before
+
+
+@pytest.mark.slow
+def test_two_places_share_the_jobs_of_one_queue(tmp_path):
+    jobs = [job for seed in (0, 1) for job in jobs_of(tmp_path, dataclasses.replace(RUN, seed=seed))]
+    notes: list[str] = []
+    assert run_jobs(jobs, tmp_path / "jobs", [Place(), Place()], notes.append) == []
+    assert all(job.done() for job in jobs)
+    assert sorted(note.split(": ")[1] for note in notes) == sorted(job.name for job in jobs)
+
+
+def test_a_job_that_another_process_does_is_running_and_left_to_it(tmp_path):
+    train, _ = jobs_of(tmp_path)
+    assert state_of(train, tmp_path) == "waiting"
+    lock = lock_of(tmp_path / f"{train.name}.json")
+    with locked(lock, "busy"):
+        assert state_of(train, tmp_path) == "running"
+    assert state_of(train, tmp_path) == "waiting"
+
+
+PARENT = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from jobs.test_queue import RUN, jobs_of
+import dataclasses
+from hardy.errors import StoppedError
+from hardy.jobs import Place, run_jobs
+long = dataclasses.replace(RUN, epochs=int(sys.argv[3]))
+try:
+    run_jobs(list(jobs_of(Path(sys.argv[1]), long)), Path(sys.argv[1]) / "jobs", [Place()], lambda line: print(line, flush=True))
+except StoppedError as error:
+    print(error, flush=True)
+    sys.exit(128 + error.signal)
+"""
+
+
+def parent(tmp_path, epochs):
+    args = [sys.executable, "-c", PARENT, str(tmp_path), str(Path(__file__).parents[1]), str(epochs)]
+    return subprocess.Popen(args, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_until(condition, seconds=240):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_a_stopped_queue_saves_the_job_under_way_and_goes_on_when_given_again(tmp_path):
+    long = dataclasses.replace(RUN, epochs=3_000)
+    train, _ = jobs_of(tmp_path, long)
+    first = parent(tmp_path, 3_000)
+    wait_until(train.weights.exists)
+    first.send_signal(signal.SIGINT)
+    said = first.communicate()[0]
+    assert first.returncode == 128 + signal.SIGINT, said
+    assert "Stopped with 2 of 2 jobs left; the same command goes on." in said
+    log = (tmp_path / "jobs" / f"{train.name}.log").read_text()
+    assert "saved in" in log
+    assert "Traceback" not in log + said
+
+
+@pytest.mark.slow
+def test_a_killed_queue_leaves_no_job_behind_and_another_takes_over(tmp_path):
+    long = dataclasses.replace(RUN, epochs=60)
+    train, evaluate = jobs_of(tmp_path, long)
+    first = parent(tmp_path, 60)
+    wait_until((tmp_path / "jobs" / f"{train.name}.lock").exists)
+    first.kill()
+    first.communicate()
+    second = parent(tmp_path, 60)
+    said = second.communicate()[0]
+    assert second.returncode == 0, said
+    assert train.done()
+    assert evaluate.done()
+    assert len((train.folder / "results.jsonl").read_text().splitlines()) == 1
+
+
+def test_an_end_that_was_asked_for_is_an_error_of_its_own(tmp_path, monkeypatch):
+    train, _ = jobs_of(tmp_path)
+    sent = iter([signal.SIGINT])
+
+    def run(*args):
+        os.kill(os.getpid(), next(sent, 0))  # 0 is no signal
+        time.sleep(0.05)
+        return 75
+
+    monkeypatch.setattr("hardy.jobs.queue._Queue._run", run)
+    with pytest.raises(StoppedError, match="Stopped with 1 of 1 jobs left"):
+        run_jobs([train], tmp_path / "jobs", [Place()])
+
+
+def test_a_device_that_was_asked_for_is_the_only_place(monkeypatch):
+    assert on_each_gpu(Place(device="cpu")) == [Place(device="cpu")]
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    assert on_each_gpu(Place(offline=True)) == [
+        Place(offline=True, device="cuda:0"),
+        Place(offline=True, device="cuda:1"),
+    ]
