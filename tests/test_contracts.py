@@ -105,11 +105,15 @@ def test_mode_parameters_and_gradients_of_the_network_are_left_alone(attack, tra
     assert [m.training for m in model.modules()] == modes
     assert [p.requires_grad for p in model.parameters()] == wanted
     assert all(p.grad is None for p in model.parameters())
-    statistics = ("running_mean", "running_var", "num_batches_tracked")
-    for name, value in model.state_dict().items():
-        # the mode is the caller's: in training mode the statistics follow the images, and nothing else does
-        if not (training and name.endswith(statistics)):
-            assert torch.equal(value, before[name]), name
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@every_attack
+def test_a_network_in_training_mode_is_attacked_as_in_evaluation_mode(attack):
+    model, x, noise = classifier(), images(4), Noise.of_batch(4)
+    target = target_of(attack, model, x)
+    expected = attack(model, x, target, noise)
+    assert torch.equal(attack(model.train(), x, target, noise), expected)
 
 
 @every_attack
@@ -165,6 +169,17 @@ def test_gradients_switched_off_outside_change_nothing(attack):
     with torch.no_grad():
         assert torch.equal(attack(model, x, target, noise), expected)
         assert not torch.is_grad_enabled()
+
+
+@every_attack
+def test_inference_mode_outside_changes_nothing(attack):
+    model, x, target, noise = case(attack)
+    expected = attack(model, x, target, noise)
+    with torch.inference_mode():
+        made_inside = (x.clone(), target.clone(), Noise(7, noise.rows.clone(), purpose="contract"))
+        assert torch.equal(attack(model, *made_inside), expected)
+        assert torch.is_inference_mode_enabled()
+    assert torch.equal(attack(model, *made_inside), expected)
 
 
 # an image's result is its own
@@ -251,11 +266,14 @@ def test_advancing_leaves_the_state_it_was_given_alone(attack):
         (lambda x: x * 255, "Pixels lie in"),
         (lambda x: x - 0.5, "Pixels lie in"),
         (lambda x: x * torch.nan, "Pixels lie in"),
-        (lambda x: (x * 255).to(torch.uint8), "must be floating-point"),
-        (lambda x: x[:, 0], "must be floating-point"),
-        (lambda x: x.flatten(1), "must be floating-point"),
+        (lambda x: (x * 255).to(torch.uint8), "must be a float32 or float64 tensor"),
+        (lambda x: x[:, 0], "must be a float32 or float64 tensor"),
+        (lambda x: x.flatten(1), "must be a float32 or float64 tensor"),
+        (lambda x: x.half(), "must be a float32 or float64 tensor"),
+        (lambda x: x.bfloat16(), "must be a float32 or float64 tensor"),
+        (lambda x: x.numpy(), "Images are ndarray; they must be"),
     ],
-    ids=["bytes", "centred", "nan", "integers", "3-D", "2-D"],
+    ids=["bytes", "centred", "nan", "integers", "3-D", "2-D", "half", "bfloat16", "numpy"],
 )
 def test_what_is_no_batch_of_images_is_refused(attack, wrong, said):
     model, x, target, noise = case(attack)

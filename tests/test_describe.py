@@ -5,12 +5,18 @@ import json
 from typing import Literal
 
 import hypothesis.strategies as st
+import numpy as np
 import pytest
 from hypothesis import given
 
 from hardy.attacks import DLR, KL, L2, NATTACK, PGD, Attack, Ball, CrossEntropy, Linf, Margin, fgsm
-from hardy.describe import describe, fingerprint, leaves, rebuild, require, settings
+from hardy.data import Digits
+from hardy.describe import describe, fingerprint, first_line, fitted, leaves, rebuild, require, settings
 from hardy.errors import HardyError, UsageError, unknown
+from hardy.models.small import SmallCNN
+from hardy.objectives import PGDAT
+from hardy.training.optim import SGD
+from hardy.training.run import Run
 
 
 @settings
@@ -27,6 +33,14 @@ class TestLeaf:
     maybe: float | None = None
     several: tuple[int, ...] = ()
     ball: Ball = Linf()
+
+
+def run_of(**changes: object) -> Run:
+    """A run of one epoch."""
+    return Run(
+        **{"name": "r", "data": Digits(), "model": SmallCNN(), "objective": PGDAT(), "optimizer": SGD(), "epochs": 1}
+        | changes
+    )
 
 
 ATTACKS = [
@@ -80,7 +94,7 @@ def test_fields_left_out_take_their_defaults_and_a_whole_number_serves_as_a_floa
         ({}, "names the class None"),
         ({"type": "TestLeaf"}, "lacks number"),
         ({"type": "TestLeaf", "number": 1, "numbre": 2}, "has no field 'numbre'; it has number, share"),
-        ({"type": "TestLeaf", "number": "1"}, r"settings\.number is '1'"),
+        ({"type": "TestLeaf", "number": "1"}, r"settings \(TestLeaf\): number is '1'; it must be an integer"),
         ({"type": "TestLeaf", "number": True}, "number is True"),
         ({"type": "TestLeaf", "number": 1.0}, "number is 1.0"),
         ({"type": "TestLeaf", "number": 1, "share": "0.5"}, "share is '0.5'"),
@@ -92,7 +106,12 @@ def test_fields_left_out_take_their_defaults_and_a_whole_number_serves_as_a_floa
         ({"type": "TestLeaf", "number": 1, "several": 3}, "several is 3"),
         ({"type": "TestLeaf", "number": 1, "ball": {"type": "KL"}}, "ball is KL"),
         ({"type": "TestLeaf", "number": 1, "ball": {"type": "Box"}}, r"settings\.ball names the class 'Box'"),
-        ({"type": "TestLeaf", "number": 1, "ball": {"type": "Linf", "eps": 8}}, "eps is 8; it must be in"),
+        ({"type": "TestLeaf", "number": 1, "share": float("nan")}, "share is nan; it must be a finite number"),
+        ({"type": "TestLeaf", "number": 10**30}, r"it must be an integer \(64 bits\)"),
+        (
+            {"type": "TestLeaf", "number": 1, "ball": {"type": "Linf", "eps": 8}},
+            r"settings\.ball \(Linf\): eps is 8.0; it must be in",
+        ),
         ({"type": "CrossEntropy"}, "describe a CrossEntropy; a TestLeaf was expected"),
         ([], "describe a tuple"),
         ("PGD", "describe a str"),
@@ -133,6 +152,92 @@ def test_any_fields_of_an_attack_either_fit_or_are_refused(fields):
     except UsageError:
         return
     assert isinstance(value, PGD)
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda: PGDAT(batch_norm="Train"), "batch_norm is 'Train'; it must be 'eval' or 'train'."),
+        (lambda: NATTACK(runner_up="x"), "runner_up is 'x'; it must be 'per-member' or 'first-member'."),
+        (lambda: PGD(start_at="random"), "start_at is 'random'; it must be 'uniform' or 'gaussian' or 'image'."),
+        (lambda: PGD(start_at=None), "start_at is None; it must be 'uniform' or 'gaussian' or 'image'."),
+        (lambda: PGD(0.5), "ball is 0.5; it must be a Ball."),
+        (lambda: PGD(loss="ce"), "loss is 'ce'; it must be a Criterion."),
+        (lambda: PGD(loss=CrossEntropy), f"loss is {CrossEntropy!r}; it must be a Criterion."),
+        (lambda: PGDAT(attack=None), "attack is None; it must be an Attack."),
+        (lambda: PGD(steps=10**20), f"steps is {10**20}; it must be an integer (64 bits)."),
+        (lambda: PGD(steps=1.5), "steps is 1.5; it must be an integer (64 bits)."),
+        (lambda: PGD(steps="3"), "steps is '3'; it must be an integer (64 bits)."),
+        (lambda: PGD(step_size=True), "step_size is True; it must be a finite number (32 bits) or None."),
+        (lambda: PGD(momentum=float("inf")), "momentum is inf; it must be a finite number (32 bits)."),
+        (lambda: L2(float("inf")), "eps is inf; it must be a finite number (32 bits)."),
+        (lambda: Margin(float("nan")), "kappa is nan; it must be a finite number (32 bits)."),
+        (lambda: L2(1e39), "eps is 1e+39; it must be a finite number (32 bits)."),
+        (lambda: L2(10**400), f"eps is {10**400}; it must be a finite number (32 bits)."),
+        (lambda: NATTACK(learning_rate=0.0), "learning_rate is 0.0; it must be above 0."),
+        (lambda: NATTACK(learning_rate=-1.0), "learning_rate is -1.0; it must be above 0."),
+        (lambda: TestLeaf(1, on=1), "on is 1; it must be True or False."),
+        (lambda: TestLeaf(1, name=3), "name is 3; it must be text."),
+        (lambda: TestLeaf(1, several=(1, 2.5)), "several is (1, 2.5); it must be a tuple, each item an integer (64 bits)."),
+        (lambda: TestLeaf(1, several=5), "several is 5; it must be a tuple, each item an integer (64 bits)."),
+        (lambda: run_of(batch=64.0), "batch is 64.0; it must be an integer (64 bits)."),
+        (lambda: run_of(epochs=1.5), "epochs is 1.5; it must be an integer (64 bits) or None."),
+        (lambda: run_of(epochs=True), "epochs is True; it must be an integer (64 bits) or None."),
+        (lambda: run_of(precision="fp16"), "precision is 'fp16'; it must be 'auto' or 'float32' or 'bfloat16'."),
+        (lambda: dataclasses.replace(run_of(), objective=None), "objective is None; it must be an Objective."),
+    ],
+)  # fmt: skip
+def test_fields_hold_what_their_types_say_or_the_object_is_not_made(make, said):
+    with pytest.raises(UsageError) as error:
+        make()
+    assert str(error.value) == said
+
+
+def test_numbers_and_sequences_of_other_libraries_become_pythons_own():
+    leaf = TestLeaf(
+        np.int64(3), share=np.float32(0.5), name=np.str_("b"), on=np.bool_(True), maybe=1, several=[np.int8(4)]
+    )
+    assert leaf == TestLeaf(3, 0.5, "b", True, "x", 1.0, (4,))
+    assert [type(v) for v in (leaf.number, leaf.share, leaf.name, leaf.on, leaf.maybe)] == [
+        int,
+        float,
+        str,
+        bool,
+        float,
+    ]
+    assert hash(leaf) == hash(TestLeaf(3, 0.5, "b", True, "x", 1.0, (4,)))
+    json.dumps(describe(leaf))
+    assert type(L2(np.float64(0.5)).eps) is float
+    with pytest.raises(UsageError, match="it must be a finite number"):
+        L2(np.float32("inf"))
+
+
+def test_equal_settings_have_one_fingerprint_whatever_numbers_they_were_made_from():
+    assert fingerprint(SmallCNN(mean=[0], deviation=(1,))) == fingerprint(SmallCNN(mean=(0.0,), deviation=(1.0,)))
+    assert fingerprint(L2(1)) == fingerprint(L2(1.0))
+
+
+def test_types_come_before_a_classes_own_conditions_which_hold_for_heirs_too():
+    class Heir(PGD):
+        """No settings class of its own."""
+
+    for cls in (PGD, Heir):
+        with pytest.raises(UsageError, match="steps is '3'"):
+            cls(steps="3")
+        with pytest.raises(UsageError, match="steps is -1; it must be at least 0"):
+            cls(steps=-1)
+
+
+def test_a_value_may_be_held_against_a_type_by_itself():
+    assert fitted(np.int64(3), int, "n") == 3
+    assert fitted([1, 2], tuple[float, ...], "shares") == (1.0, 2.0)
+    with pytest.raises(UsageError, match=r"^which is 'new'; it must be 'best' or 'last' or None\.$"):
+        fitted("new", Literal["best", "last"] | None, "which")
+
+
+def test_of_another_librarys_message_the_first_line_is_quoted():
+    assert first_line(RuntimeError("Too large.\nframe #0: c10::Error")) == "Too large"
+    assert first_line(RuntimeError()) == ""
 
 
 def test_only_settings_and_plain_values_have_a_json_form():

@@ -6,12 +6,14 @@ NAMES = {
     hardy: "FailedError HardyError Measurement Noise Run UsageError attacks data evaluate evaluation load models objectives "
     "recipe recipes train",
     hardy.attacks: "Attack Ball Criterion CrossEntropy DLR KL L2 Linf Margin NATTACK PGD State cw fgsm",
-    hardy.data: "Augment CIFAR10 CIFAR100 Dataset Digits Split batches block_shuffle random_roll",
+    hardy.data: "Augment CIFAR10 CIFAR100 Dataset Digits Extra Folder Imagenette STL10 SVHN Split batches block_shuffle "
+    "random_roll",
     hardy.evaluation: "evaluate loss_sensitivity",
-    hardy.models: "Architecture BatchNormMode Classifier MadryResNet PreActResNet18 ResNet18 SmallCNN WideResNet crafting "
-    "frozen initialise parameter_count preact_resnet_18 resnet_18 small_cnn w32_10 w40_2 wrn_28_10 wrn_34_10 wrn_40_2",
+    hardy.models: "Architecture BatchNormMode Classifier MadryResNet OwnNetwork PreActResNet18 ResNet18 SmallCNN WideResNet "
+    "Wrapped crafting frozen initialise own parameter_count preact_resnet_18 resnet_18 small_cnn w32_10 w40_2 wrap wrn_28_10 "
+    "wrn_34_10 wrn_40_2",
     hardy.objectives: "Objective PGDAT RLFATP RLFATT RolledPGDAT Standard TRADES Terms",
-    hardy.recipes: "recipe recipes",
+    hardy.recipes: "recipe recipes tables",
 }
 
 

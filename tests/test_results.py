@@ -79,7 +79,17 @@ def test_lines_of_other_kinds_are_passed_over_and_counted(tmp_path):
     path = tmp_path / "results.jsonl"
     append(path, [row()])
     known = dataclasses.asdict(row())
-    other = [json.dumps(known | {"newer": 1}), json.dumps({"run": "r"}), "[1, 2]", "3", "null", '"text"', "{", "\udcff"]
+    other = [
+        json.dumps(known | {"newer": 1}),
+        json.dumps({"run": "r"}),
+        "[1, 2]",
+        "3",
+        "null",
+        '"text"',
+        "{",
+        "\udcff",
+        "[" * 100_000,
+    ]
     with path.open("a", errors="surrogateescape") as file:
         file.write("\n".join(["", *other, "", ""]))
     append(path, [row(0.9)])

@@ -17,7 +17,7 @@ COMMANDS = {
     "evaluate": "accuracy of a run or weights file, clean and under attack",
     "table": "a paper's table, trained and measured here, beside the paper's numbers",
     "analyse": "sensitivity: loss gradients under shifts; shuffle: a picture of the block shuffle",
-    "list": "recipes, methods, attacks, data sets, networks",
+    "list": "recipes, methods, attacks, data sets, networks, published networks, tables",
 }
 
 

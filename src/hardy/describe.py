@@ -2,11 +2,15 @@
 
 import builtins
 import dataclasses
+import functools
 import hashlib
 import json
 import types
 import typing
+from collections.abc import Callable
 from typing import Any, TypeVar, dataclass_transform
+
+import numpy as np
 
 from hardy.errors import UsageError
 
@@ -18,12 +22,22 @@ _ALLOWED: dict[str, type] = {}
 
 @dataclass_transform(frozen_default=True)
 def settings(cls: type[T]) -> type[T]:
-    """Class decorator: a frozen dataclass that may be rebuilt from JSON.
+    """Class decorator: a frozen dataclass that may be rebuilt from JSON, and whose fields hold what their types say.
 
-    Only classes so decorated can come out of a file; their names are unique in the library.
+    Every field is checked, and made of its type exactly, as in `fitted`; then comes the class's own __post_init__. Only
+    classes so decorated can come out of a file; their names are unique in the library.
 
     Raises: TypeError if another class of this name exists already.
     """
+    own: Callable[[Any], None] | None = getattr(cls, "__post_init__", None)
+
+    def check(self: Any) -> None:
+        for name, hint in _hints(self.__class__).items():
+            object.__setattr__(self, name, fitted(getattr(self, name), hint, name))
+        if own is not None:
+            own(self)
+
+    cls.__post_init__ = check  # type: ignore[attr-defined]
     made = dataclasses.dataclass(frozen=True)(cls)
     other = _ALLOWED.setdefault(made.__name__, made)
     if other.__module__ != made.__module__:
@@ -32,27 +46,26 @@ def settings(cls: type[T]) -> type[T]:
     return made
 
 
+@functools.cache
+def _hints(cls: Any) -> dict[str, Any]:
+    """The type of each field."""
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+
+
 def describe(value: Any) -> Json:
     """The settings as plain JSON values; each object carries its class name under "type".
 
     Raises: TypeError for a value that is neither settings nor plain.
     """
     if type(value).__name__ in _ALLOWED and dataclasses.is_dataclass(value):
-        hints = typing.get_type_hints(type(value))
-        fields = {f.name: _as_typed(describe(getattr(value, f.name)), hints[f.name]) for f in dataclasses.fields(value)}
+        fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"type": type(value).__name__, **fields}
     if isinstance(value, list | tuple):
         return [describe(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise TypeError(f"{type(value).__name__} is not a settings class and has no JSON form.")
-
-
-def _as_typed(value: Json, hint: Any) -> Json:
-    """A whole number in a field for floats as a float, so that equal settings have one description."""
-    if isinstance(value, int) and not isinstance(value, bool) and float in (hint, *typing.get_args(hint)):
-        return float(value)
-    return value
 
 
 def rebuild(data: Json, expected: type[T]) -> T:
@@ -76,13 +89,10 @@ def _rebuild(data: Json, place: str) -> Any:
     if cls is None:
         raise UsageError(f"{place} names the class {name!r}, which is not one of this library's settings.")
     fields = {f.name: f for f in dataclasses.fields(cls)}
-    hints = typing.get_type_hints(cls)
     given = {key: _rebuild(item, f"{place}.{key}") for key, item in data.items() if key != "type"}
-    for key, item in given.items():
+    for key in given:
         if key not in fields:
             raise UsageError(f"{place} ({name}) has no field {key!r}; it has {', '.join(fields) or 'none'}.")
-        if not _fits(item, hints[key]):
-            raise UsageError(f"{place}.{key} is {item!r}; it must be {hints[key]}.")
     missing = [
         f.name
         for f in fields.values()
@@ -90,26 +100,68 @@ def _rebuild(data: Json, place: str) -> Any:
     ]
     if missing:
         raise UsageError(f"{place} ({name}) lacks {', '.join(missing)}.")
-    return cls(**given)
+    try:
+        return cls(**given)
+    except UsageError as error:
+        raise UsageError(f"{place} ({name}): {error}") from error
 
 
-def _fits(value: Any, hint: Any) -> bool:
-    """Whether a value read from JSON may stand in a field of this type."""
+def fitted(value: Any, hint: Any, name: str) -> Any:
+    """The value as one of the type `hint`: numpy's numbers as Python's, whole numbers as floats, lists as tuples.
+
+    hint: what the fields of settings have: bool, int (of 64 bits), float (finite in 32 bits), str, Literal of strings, a
+    class, None, a union or a tuple[..., ...] of these. name: what the value is called.
+
+    Raises: UsageError for a value of another type.
+    """
+    made = _as(hint, value)
+    require(made is not _MISFIT, name, value, _in_words(hint))
+    return made
+
+
+_MISFIT = object()  # what no value becomes, None being one
+_LARGEST = float(np.finfo(np.float32).max)  # what tensors hold; more is infinite there
+_WORDS = {
+    bool: "True or False", int: "an integer (64 bits)", float: "a finite number (32 bits)", str: "text", type(None): "None",
+}  # fmt: skip
+
+
+def _as(hint: Any, value: Any) -> Any:
+    """The value as one of this type, or _MISFIT."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    options = typing.get_args(hint)
+    match typing.get_origin(hint) or hint:
+        case types.UnionType | typing.Union:
+            return next((made for option in options if (made := _as(option, value)) is not _MISFIT), _MISFIT)
+        case typing.Literal:
+            fits = isinstance(value, str) and value in options
+        case builtins.tuple:
+            value = tuple(_as(options[0], item) for item in value) if isinstance(value, list | tuple) else _MISFIT
+            fits = value is not _MISFIT and all(item is not _MISFIT for item in value)
+        case builtins.int:  # for Python, True is an integer
+            fits = isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63
+        case builtins.float:
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            fits = number and abs(value) <= _LARGEST  # not for NaN
+            value = float(value) if fits else value
+        case _:
+            fits = isinstance(value, hint)
+    return value if fits else _MISFIT
+
+
+def _in_words(hint: Any) -> str:
+    """What a value of this type is, as messages say it."""
     options = typing.get_args(hint)
     match typing.get_origin(hint):
-        case typing.Annotated:
-            return _fits(value, options[0])
         case types.UnionType | typing.Union:
-            return any(_fits(value, option) for option in options)
+            return " or ".join(map(_in_words, options))
         case typing.Literal:
-            return value in options
+            return " or ".join(map(repr, options))
         case builtins.tuple:
-            inner = [option for option in options if option is not Ellipsis]
-            return isinstance(value, tuple) and all(any(_fits(v, option) for option in inner) for v in value)
+            return f"a tuple, each item {_in_words(options[0])}"
         case _:
-            # JSON has no way to tell 1 from 1.0, and for Python True is an integer
-            kinds = (int, float) if hint is float else hint or type(None)
-            return isinstance(value, kinds) and (hint is bool or not isinstance(value, bool))
+            return _WORDS.get(hint, f"a{'n' * (hint.__name__[0] in 'AEIOU')} {hint.__name__}")
 
 
 def fingerprint(value: Any) -> str:
@@ -131,6 +183,11 @@ def require(condition: bool, setting: str, given: object, allowed: str) -> None:
     """Raises UsageError naming the setting, what was given and what is allowed, unless the condition holds."""
     if not condition:
         raise UsageError(f"{setting} is {given!r}; it must be {allowed}.")
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says, for a sentence of ours: torch adds pages of C++ frames."""
+    return str(error).partition("\n")[0].rstrip(".")
 
 
 def named_settings() -> list[type]:

@@ -81,6 +81,6 @@ def read(path: Path) -> tuple[list[Measurement], int]:
             continue
         try:
             rows.append(Measurement(**json.loads(line)))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             passed_over += 1
     return rows, passed_over

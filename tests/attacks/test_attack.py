@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from hardy.attacks import PGD, Linf
+from hardy.attacks import DLR, KL, L2, NATTACK, PGD, Linf, Margin
 from hardy.attacks.attack import State, check_images
-from hardy.errors import UsageError
+from hardy.errors import FailedError, UsageError
 from hardy.randomness import Noise
 from toys import images, labels, smooth
 
@@ -51,8 +51,11 @@ def test_joining_what_was_parted_gives_the_whole():
 @pytest.mark.parametrize(
     ("x", "said"),
     [
-        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), r"torch\.uint8 \(2, 3, 4, 4\); they must be floating-point"),
-        (torch.zeros(3, 4, 4), r"\(3, 4, 4\); they must be floating-point \(N, C, H, W\)"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.uint8), r"torch\.uint8 \(2, 3, 4, 4\); they must be a float32 or float64"),
+        (torch.zeros(3, 4, 4), r"\(3, 4, 4\); they must be a float32 or float64 tensor \(N, C, H, W\)"),
+        (torch.zeros(2, 3, 4, 4, dtype=torch.float16), r"Images are torch\.float16"),
+        (torch.zeros(2, 3, 4, 4).numpy(), "Images are ndarray"),
+        (None, "Images are NoneType"),
         (torch.full((2, 3, 4, 4), 255.0), r"\[255, 255\].*Divide bytes by 255"),
         (torch.full((2, 3, 4, 4), -0.1), r"lie in \[-0\.1, -0\.1\]"),
         (torch.full((2, 3, 4, 4), torch.nan), r"\[nan, nan\]"),
@@ -102,14 +105,30 @@ def test_a_gradient_that_is_asked_for_at_x_is_not_passed_on():
         (torch.tensor([0, 1, 2], dtype=torch.int32), r"Labels are torch.int32 \(3,\); they must be int64"),
         (torch.tensor([[0], [1], [2]]), r"Labels are torch.int64 \(3, 1\)"),
         (torch.tensor([True, False, True]), r"Labels are torch.bool"),
+        (torch.tensor([0.0, 1.0, 2.0]), r"Labels are torch.float32 \(3,\)"),
+        (torch.eye(3), r"Labels are torch.float32 \(3, 3\)"),
+        ([0, 1, 2], "The target is list; it must be a tensor, int64 labels"),
+        (torch.tensor([0, 1, 2]).numpy(), "The target is ndarray"),
+        (1, "The target is int"),
+        (None, "The target is NoneType"),
     ],
 )
 def test_labels_that_f_has_no_class_for_are_refused(y, sentence):
-    with pytest.raises(UsageError, match=sentence):
-        PGD(Linf(0.1), steps=1)(smooth(), images(3), y)
+    for attack in (PGD(Linf(0.1), steps=1), PGD(loss=Margin()), PGD(loss=DLR()), NATTACK(steps=1, population=2)):
+        with pytest.raises(UsageError, match=sentence):
+            attack(smooth(), images(3), y)
 
 
-@pytest.mark.parametrize("out", [lambda x: x.mean((1, 2, 3)), lambda x: x, lambda x: (x,), lambda x: x[:1].flatten(1)])
+@pytest.mark.parametrize(
+    "out",
+    [
+        lambda x: x.mean((1, 2, 3)),
+        lambda x: x,
+        lambda x: (x,),
+        lambda x: x[:1].flatten(1),
+        lambda x: x.flatten(1).long(),
+    ],
+)
 def test_an_f_that_gives_no_logits_is_refused_where_there_are_labels(out):
     with pytest.raises(UsageError, match=r"For 3 images f gives .*; with labels it must give logits \(N, K\)"):
         PGD(Linf(0.1), steps=1)(out, images(3), labels(3))
@@ -120,3 +139,51 @@ def test_checking_the_labels_costs_no_pass_through_f():
     model = smooth()
     PGD(Linf(0.1), steps=4)(lambda x: passes.append(len(x)) or model(x), images(3), labels(3))
     assert passes == [3] * 4
+
+
+@pytest.mark.parametrize("given", [3, [0, 1, 2], torch.arange(3)])
+def test_noise_of_another_kind_is_refused(given):
+    with pytest.raises(UsageError, match=r"noise is .*; it must be a Noise\."):
+        PGD()(smooth(), images(3), labels(3), given)
+
+
+def test_what_is_no_function_is_refused():
+    with pytest.raises(UsageError, match=r"f is torch\.float32 \(3, 1, 4, 4\); it must be a network"):
+        PGD()(images(3), images(3), labels(3))
+
+
+def test_images_that_the_network_cannot_take_are_refused_in_one_line():
+    for wrong in (images(3, dtype=torch.float64), images(3, (3, 4, 4))):
+        with pytest.raises(UsageError, match=r"^f cannot take images torch\.float.* \(3, .*\): .*\.$") as error:
+            PGD(steps=1)(smooth(), wrong, labels(3))
+        assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "f",
+    [lambda x: smooth()(x).detach(), lambda x: smooth()(x * 0 + x.detach()).detach(), lambda x: torch.ones(len(x), 3),
+     lambda x: torch.ones(len(x), 3, requires_grad=True)],
+)  # fmt: skip
+def test_a_network_that_gives_no_gradient_is_refused_by_attacks_that_need_one(f):
+    with pytest.raises(UsageError, match="No gradient reaches the images"):
+        PGD(steps=1)(f, images(3), labels(3))
+    assert NATTACK(steps=1, population=2)(f, images(3), labels(3)).shape == (3, 1, 4, 4)
+
+
+def test_labels_do_not_pass_for_probabilities():
+    for target in (labels(3), torch.ones(3), torch.ones(3, 1)):
+        with pytest.raises(UsageError, match="KL compares logits with probabilities"):
+            PGD(steps=1, loss=KL())(smooth(), images(3), target)
+
+
+def test_an_attack_that_ends_in_pixels_that_are_no_numbers_has_failed():
+    # a number that float32 holds, and not its multiples
+    with pytest.raises(FailedError, match="ended in NaN or infinite pixels"):
+        PGD(L2(1.0), steps=3, momentum=3e38)(smooth(), images(3), labels(3))
+
+
+def test_a_function_around_a_network_is_called_in_the_mode_the_caller_chose():
+    seen = []
+    model = smooth().train()
+    PGD(steps=1)(lambda x: seen.append(model.training) or model(x), images(3), labels(3))
+    assert seen == [True]

@@ -212,16 +212,23 @@ def test_samples_keep_the_type_of_the_images_and_their_own_noise(ball):
 # settings
 
 
-@pytest.mark.parametrize("eps", [-0.1, 8, 1.5, math.nan])
+@pytest.mark.parametrize("eps", [-0.1, 8, 1.5])
 def test_linf_radii_outside_the_pixels_units_are_refused(eps):
     with pytest.raises(UsageError, match=r"eps is .*; it must be in \[0, 1\]"):
         Linf(eps)
 
 
-@pytest.mark.parametrize("eps", [-0.1, math.nan])
+@pytest.mark.parametrize("eps", [-0.1, -3])
 def test_l2_radii_below_zero_are_refused(eps):
     with pytest.raises(UsageError, match=r"eps is .*; it must be at least 0"):
         L2(eps)
+
+
+@pytest.mark.parametrize("ball", [Linf, L2])
+@pytest.mark.parametrize("eps", [math.nan, math.inf])
+def test_radii_that_are_no_numbers_are_refused(ball, eps):
+    with pytest.raises(UsageError, match=r"eps is .*; it must be a finite number"):
+        ball(eps)
 
 
 @tried(max_examples=50)
@@ -236,3 +243,12 @@ def test_balls_and_radii_are_written_briefly():
     assert fraction(0.03) == "0.03"
     assert fraction(1 / 3 + 1e-4) == "0.333433"
     assert fraction(8 / 255 / 4) == "2/255"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(1e-300, "1e-300"), (1e-13, "1e-13"), (8 / 255 * (1 + 1e-8), "0.0313725"), (1 - 1e-12, "1"), (306 / 255, "1.2"),
+     (-8 / 255, "-0.0313725"), (float("inf"), "inf")],
+)  # fmt: skip
+def test_what_is_no_whole_number_of_255ths_below_1_is_written_as_a_decimal(value, text):
+    assert fraction(value) == text

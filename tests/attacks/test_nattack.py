@@ -269,3 +269,15 @@ def test_the_summary_holds_all_numbers():
     assert NATTACK(Linf(0.03)).summary == (
         "NATTACK, Linf 0.03, 200 updates of 300 members, sigma 0.1, learning rate 0.008, tested every 10, runner-up per-member"
     )
+
+
+def test_members_whose_logits_are_not_finite_do_not_spoil_the_image():
+    model = smooth()
+
+    def brittle(x: torch.Tensor) -> torch.Tensor:
+        return torch.where(torch.arange(len(x))[:, None] % 5 == 4, torch.nan, model(x))
+
+    x = images(3)
+    x_adv = NATTACK(Linf(0.1), steps=3, population=10, test_every=1)(brittle, x, predicted(model, x))
+    assert bool(x_adv.isfinite().all())
+    assert float((x_adv - x).abs().max()) <= 0.1

@@ -6,7 +6,8 @@ import torch
 from commands import run
 from safetensors.torch import load_file, save_file
 
-from hardy.models import small_cnn
+from hardy.describe import rebuild
+from hardy.models import Architecture, small_cnn
 from hardy.models.checkpoints import read_weights, save_weights
 from hardy.results import read
 
@@ -47,14 +48,67 @@ def test_a_json_file_that_exists_is_not_overwritten(capsys, trained, tmp_path):
     assert (tmp_path / "mine.json").read_text() == "mine"
 
 
+def test_a_json_file_that_cannot_be_made_is_refused_before_anything_is_measured(capsys, trained, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file" / "rows.json", tmp_path / "link"):
+        (tmp_path / "link").is_symlink() or (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+        ran = run(capsys, "evaluate", trained, *FEW, "--json", path)
+        assert ran.code == 2
+        assert str(path) in ran.err
+        assert "clean: " not in ran.err
+
+
+def test_rows_that_cannot_be_stored_are_measured_and_printed_and_the_end_says_where_they_are_not(
+    capsys, trained, tmp_path
+):
+    folder = shutil.copytree(trained, tmp_path / "copy", ignore=shutil.ignore_patterns("results.jsonl"))
+    (folder / "results.jsonl").mkdir()
+    ran = run(capsys, "evaluate", folder, *FEW, "--json", tmp_path / "rows.json")
+    assert ran.code == 1
+    for name in ("clean", "fgsm", "pgd-2"):
+        assert f"{name}: " in ran.err
+    assert "accuracy under pgd-2" in ran.out
+    assert len(json.loads((tmp_path / "rows.json").read_text())) == 3
+    last = ran.err.splitlines()[-1]
+    assert last.startswith(f"hardy: The results could not be written to {folder / 'results.jsonl'}: ")
+    assert last.endswith("Not stored there: 3 rows.")
+
+
+def test_a_number_is_said_before_it_is_stored(capsys, trained, monkeypatch):
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hardy.cli.evaluate.append", stopped)
+    ran = run(capsys, "evaluate", trained, *FEW)
+    assert ran.code == 130
+    assert "clean: " in ran.err
+
+
+def test_attacks_may_have_blanks_around_them(capsys, trained):
+    ran = run(capsys, "evaluate", trained, "--n", "5", "--attacks", " clean, fgsm ,", "--eps", "0.1")
+    assert ran.code == 0, ran.err
+    assert "accuracy under fgsm " in ran.out
+
+
+def test_the_radius_taken_is_noted_where_it_is_used_only(capsys, trained, tmp_path):
+    tensors, header = read_weights(trained / "last.safetensors")
+    network = rebuild(header["model"], Architecture)
+    weights = tmp_path / "never-attacked.safetensors"
+    save_weights(weights, tensors, network, header["classes"], header["channels"], {"data": header["data"]})
+    assert "8/255 is taken" in run(capsys, "evaluate", weights, "--n", "5", "--attacks", "fgsm").err
+    for attacks in ("clean", "fgms"):
+        assert "8/255 is taken" not in run(capsys, "evaluate", weights, "--n", "5", "--attacks", attacks).err
+
+
 def test_eps_is_the_runs_own_where_none_is_given(capsys, trained):
     ran = run(capsys, "evaluate", trained, "--n", "5", "--attacks", "fgsm")
     assert "Linf 0.1," in ran.out
 
 
-def test_a_weights_file_alone_is_enough(capsys, trained):
+def test_a_weights_file_alone_is_enough_and_knows_the_radius_too(capsys, trained):
     ran = run(capsys, "evaluate", trained / "last.safetensors", *FEW)
     assert ran.code == 0, ran.err
+    assert "eps 0.1" in ran.err
     assert "last.safetensors" in ran.out
 
 
@@ -82,6 +136,11 @@ def test_black_box_attacks_get_fewer_images(capsys, trained):
         (("--judge", "first"), "first"),
         (("--weights", "middle"), "middle"),
         (("--batch", "0"), "batch is 0"),
+        (("--attacks", "pgd-007"), "There is no attack named 'pgd-007'"),
+        (("--attacks", "pgd-٣"), "There is no attack named 'pgd-٣'"),
+        (("--eps", "nan"), "is not a finite number"),
+        (("--seed", "-1"), "seed is -1; it must be in [0, 2**32)"),
+        (("--device", "xpu"), "device is 'xpu'; it must be cpu"),
     ],
 )
 def test_a_wrong_option_gets_a_sentence_and_exit_code_2(capsys, trained, args, sentence):

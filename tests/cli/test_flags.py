@@ -1,10 +1,16 @@
+import errno
+from dataclasses import dataclass
+
 import pytest
+import torch
 
 from hardy.attacks import Linf
-from hardy.cli.flags import number, parse, swap
+from hardy.cli.flags import device, new_file, number, parse, swap
 from hardy.cli.train import settings_of
+from hardy.data import Folder
 from hardy.describe import leaves
 from hardy.errors import UsageError
+from hardy.models import wrn_40_2
 from hardy.recipes import recipe, recipes
 from hardy.training import EMA, SGD, Adam, Cosine
 
@@ -22,6 +28,74 @@ def test_what_is_no_number_is_refused_with_a_sentence(text):
         number(text)
 
 
+@pytest.mark.parametrize("text", ["inf", "-inf", "nan", "1e400", "1e300/1e-300", "1/inf/"])
+def test_what_is_not_finite_is_refused_with_a_sentence(text):
+    with pytest.raises(UsageError, match="number; write"):
+        number(text)
+
+
+@pytest.mark.parametrize(
+    ("default", "text"), [(0.4, "0.4"), (8 / 255, "8/255"), (0.8, "0.8"), (6.0, "6"), (0.1 + 0.2, repr(0.1 + 0.2))]
+)
+def test_a_default_is_shown_in_help_by_its_shortest_text(capsys, default, text):
+    @dataclass(frozen=True)
+    class Options:
+        value: float = default
+
+    with pytest.raises(SystemExit):
+        parse(Options, ["--help"], "hardy")
+    assert f"(default: {text})" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["foo", "meta", "xpu", "cpu:7", "cuda:99", "mps", ""])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(name):
+    if name:
+        with pytest.raises(UsageError, match=f"device is '{name}'; it must be cpu"):
+            device(name)
+    else:
+        assert device(None) == device(name)
+
+
+def test_a_device_is_taken_by_its_name():
+    assert device("cpu") == torch.device("cpu")
+
+
+def test_a_gpu_that_cannot_be_used_is_refused_with_the_reason(monkeypatch):
+    def busy(*_, **__):
+        raise RuntimeError("CUDA error: all devices are busy\nCompile with ...")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch, "empty", busy)
+    with pytest.raises(UsageError, match=r"^The device 'cuda' cannot be used: CUDA error: all devices are busy$"):
+        device(None)
+    with pytest.raises(UsageError, match="must be cpu or cuda or cuda:0 or cuda:1"):
+        device("cuda:2")
+
+
+def test_a_file_that_can_be_made_may_be_named(tmp_path):
+    new_file(tmp_path / "new" / "folder" / "rows.json", "--json")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_that_is_there_or_cannot_be_made_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    for taken in ("file", "link", "."):
+        with pytest.raises(UsageError, match="exists already; --json names a new file"):
+            new_file(tmp_path / taken, "--json")
+    for folder in ("file", "link"):
+        with pytest.raises(UsageError, match=rf"cannot be written; {tmp_path / folder}: .*--json names"):
+            new_file(tmp_path / folder / "rows.json", "--json")
+
+    def read_only(dir):
+        raise OSError(errno.EROFS, "Read-only file system", str(dir))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    with pytest.raises(UsageError, match="Read-only file system"):
+        new_file(tmp_path / "new", "--json")
+
+
 @pytest.mark.parametrize("name", sorted(recipes()))
 def test_a_recipe_without_flags_is_itself_to_the_last_bit(name):
     assert settings_of(recipe(name), [], "hardy train")[0] == recipe(name)
@@ -29,7 +103,7 @@ def test_a_recipe_without_flags_is_itself_to_the_last_bit(name):
 
 _OTHER = {
     "start_at": "image", "cuts": "equal", "placement": "centre", "precision": "float32", "layout": "contiguous",
-    "padding": "reflect", "name": "another",
+    "padding": "reflect", "name": "another", "path": "other.npz",
 }  # fmt: skip
 _TOGETHER = {  # leaves that are only allowed to change with another
     "steps": ["--steps", "7", "--epochs", "None"],
@@ -55,7 +129,7 @@ def _flags(leaf: str, value: object) -> list[str]:
 
 @pytest.mark.parametrize("name", ["rlfat-t-cifar10", "pgdat-cifar10-small", "standard-digits", "pgdat-rolled-cifar100"])
 def test_every_leaf_of_a_recipe_is_a_flag(name):
-    run, _ = swap(recipe(name), ["--average", "ema"])
+    run, _ = swap(recipe(name), ["--average", "ema", "--extra", "extra", "--extra.path", "more.npz"])
     for leaf, value in leaves(run).items():
         args = _TOGETHER.get(leaf) or _flags(leaf, value)
         changed, _ = settings_of(run, args, "hardy train")
@@ -83,6 +157,26 @@ def test_parts_are_swapped_by_name_and_their_leaves_are_flags_then():
 def test_a_part_that_may_be_left_out_is_left_out_by_none():
     run, _ = swap(recipe("pgdat-digits"), ["--average", "ema"])
     assert swap(run, ["--average", "none"])[0].average is None
+
+
+def test_a_network_goes_by_its_builders_name_too():
+    assert swap(recipe("pgdat-digits"), ["--model", "wrn_40_2"])[0].model == wrn_40_2()
+
+
+@pytest.mark.parametrize("flags", [["--data.path", "pictures"], ["--data.path=pictures"]])
+def test_a_part_that_needs_a_setting_finds_it_among_the_flags(flags):
+    run, _ = settings_of(recipe("pgdat-digits"), [*flags, "--data", "folder", "--data.size", "16"], "hardy train")
+    assert run.data == Folder("pictures", size=16)
+
+
+def test_a_part_that_needs_a_setting_says_so():
+    with pytest.raises(UsageError, match=r"--data folder needs --data\.path too"):
+        swap(recipe("pgdat-digits"), ["--data", "folder"])
+
+
+def test_a_data_set_that_does_not_exist_is_called_one():
+    with pytest.raises(UsageError, match=r"no data set named 'cifar11'; did you mean cifar10"):
+        swap(recipe("pgdat-digits"), ["--data", "cifar11"])
 
 
 def test_a_swap_deep_inside_keeps_the_rest():

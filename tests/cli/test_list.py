@@ -1,6 +1,12 @@
+from dataclasses import dataclass
+
 from commands import run
 
-from hardy.recipes import recipes
+from hardy import data, describe, models
+from hardy.cli import flags
+from hardy.data import Dataset, Digits
+from hardy.models import SmallCNN
+from hardy.recipes import recipe, recipes
 from hardy.recipes.settings import METHODS
 
 
@@ -22,6 +28,35 @@ def test_every_recipe_method_attack_data_set_and_network_is_listed(capsys):
         "w32_10",
         "wrn_34_10",
     } <= names
+
+
+def test_a_new_data_set_or_network_is_listed_by_itself_and_can_be_asked_for(capsys, monkeypatch):
+    @dataclass(frozen=True)
+    class Mnist(Digits):
+        """Seventy thousand digits.
+
+        More is said of them here.
+        """
+
+    def tiny_net() -> SmallCNN:
+        """A network of its own."""
+        return SmallCNN(width=1)
+
+    known = describe.named_settings()
+    monkeypatch.setattr(flags, "named_settings", lambda: [*known, Mnist])
+    monkeypatch.setattr(models, "tiny_net", tiny_net, raising=False)
+    assert "mnist       Seventy thousand digits.\n" in run(capsys, "list", "data").out
+    assert "tiny_net          A network of its own.\n" in run(capsys, "list", "models").out
+    swapped, _ = flags.swap(recipe("pgdat-digits"), ["--data", "mnist", "--model", "tiny_net"])
+    assert (swapped.data, swapped.model) == (Mnist(), SmallCNN(width=1))
+
+
+def test_the_listed_data_sets_are_those_that_are_exported(capsys):
+    exported = {
+        n.lower() for n in data.__all__ if isinstance(getattr(data, n), type) and issubclass(getattr(data, n), Dataset)
+    }
+    listed = {line.split()[0] for line in run(capsys, "list", "data").out.splitlines()[2:]}
+    assert exported - {"dataset"} <= listed
 
 
 def test_one_kind_is_listed_alone(capsys):

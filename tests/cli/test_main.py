@@ -1,11 +1,13 @@
 import importlib.metadata
+import io
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from commands import run
 
-from hardy.__main__ import COMMANDS
+from hardy.__main__ import COMMANDS, main
 
 
 def test_without_a_command_all_are_named(capsys):
@@ -31,6 +33,24 @@ def test_every_command_has_help_and_exit_code_0(capsys, command):
     ran = run(capsys, *command, "--help")
     assert ran.code == 0
     assert "usage: hardy" in ran.out
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.parametrize("buffered", [True, False])
+@pytest.mark.parametrize("args", [(), ("list", "attacks"), ("demo", "--help")])
+def test_a_full_disk_under_standard_output_is_named(capsys, monkeypatch, args, buffered):
+    with open("/dev/full", "wb", buffering=-1 if buffered else 0) as full:  # noqa: PTH123 - Path has no such mode
+        monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(full, write_through=not buffered))
+        assert main(list(args)) == 1
+        assert capsys.readouterr().err == "hardy: Standard output: No space left on device.\n"
+
+
+def test_what_the_terminal_cannot_show_is_a_question_mark(capsys, monkeypatch, trained):
+    shown = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii"))
+    code = main(["analyse", "sensitivity", str(trained / "last.safetensors"), "--n", "5"])
+    assert code == 0, capsys.readouterr().err
+    assert b"(mean gradient norm, ? 95 %)" in shown.getvalue()
 
 
 def test_the_module_runs_as_the_command_does_and_a_closed_pipe_is_no_traceback():

@@ -64,9 +64,43 @@ def test_settings_that_differ_from_the_recipe_are_said_those_a_swapped_part_brin
     assert ran.code == 0, ran.err
     said = ran.err.splitlines()
     assert "seed: 3 (the recipe: 0)" in said
+    assert "objective: TRADES (the recipe: PGDAT)" in said
+    assert "model: SmallCNN (the recipe: PreActResNet18)" in said
+    assert "It keeps the recipe's name and folder, runs/pgdat-cifar10-small; --name or --out give it others." in said
     assert "objective.attack.steps: 10 (the recipe: 7)" in said
     assert "objective.beta: 6 (the recipe: not there)" in said
     assert not any(line.startswith(("epochs", "objective.attack.ball")) for line in said)
+
+
+def test_a_part_that_is_put_in_place_of_none_is_said(capsys):
+    ran = run(capsys, "train", "pgdat-digits", *QUICK, "--average", "ema", "--name", "a[b]", "--dry-run")
+    assert ran.code == 0, ran.err
+    assert "average: EMA (the recipe: None)" in ran.err.splitlines()
+    assert "keeps the recipe's name" not in ran.err
+    assert "folder     runs/a[b]" in ran.out
+
+
+def test_dry_run_says_the_class_of_every_part_and_255ths_of_radii_alone(capsys):
+    ran = run(capsys, "train", "rlfat-t-digits", *QUICK, "--dry-run")
+    rows = [tuple(line.split(maxsplit=1)) for line in ran.out.splitlines() if line.strip()]
+    for row in (
+        ("data", "Digits"), ("model", "SmallCNN"), ("objective", "RLFATT"), ("objective.attack.ball", "Linf"),
+        ("objective.attack.loss", "KL"), ("optimizer", "Adam"), ("optimizer.schedule", "OneCycle"), ("average", "None"),
+        ("optimizer.schedule.peak", "0.4"), ("objective.attack.ball.eps", "0.1"),
+    ):  # fmt: skip
+        assert row in rows
+    assert not any("/255" in value for _, value in rows)
+
+
+def test_a_recipe_as_it_is_differs_in_nothing(capsys):
+    assert run(capsys, "train", "standard-digits", "--dry-run").err == ""
+
+
+def test_a_folder_whose_name_looks_like_markup_is_named_as_the_shell_takes_it(capsys, tmp_path):
+    ran = run(capsys, "train", "standard-digits", *QUICK[:4], "--out", tmp_path / "r[/b] :x:")
+    assert ran.code == 0, ran.err
+    assert f"hardy evaluate '{tmp_path}/r[/b] :x:'" in ran.out
+    assert (tmp_path / "r[/b] :x:" / "last.safetensors").exists()
 
 
 def test_dry_run_counts_the_images_that_are_held_out(capsys):
@@ -103,6 +137,9 @@ def test_dry_run_of_a_length_in_steps_needs_no_data(capsys, tmp_path):
         (("train", "pgdat-digits", "--model", "resnet19"), "did you mean"),
         (("train", "pgdat-digits", "--precision", "float16"), "float16"),
         (("train", "pgdat-digits", "--data.canvas", "7"), "canvas is 7"),
+        (("train", "pgdat-digits", "--device", "cuda:99"), "device is 'cuda:99'; it must be cpu"),
+        (("train", "pgdat-digits", "--device", "meta", "--dry-run"), "device is 'meta'; it must be cpu"),
+        (("train", "pgdat-digits", "--optimizer.lr", "inf"), "is not a finite number"),
     ],
 )  # fmt: skip
 def test_a_mistake_gets_a_sentence_and_exit_code_2(capsys, tmp_path, monkeypatch, args, sentence):
@@ -199,4 +236,7 @@ def test_ones_own_network_is_named_by_the_function_that_builds_it(tmp_path, monk
     assert "--model mynet:build" in refused.err
     measured = run(capsys, "evaluate", "run", "--n", "5", "--attacks", "clean", "--model", "mynet:build")
     assert measured.code == 0, measured.err
+    sys.modules["hardy.models.own"]._ADMITTED.clear()
+    analysed = run(capsys, "analyse", "sensitivity", "run", "--n", "5", "--model", "mynet:build")
+    assert analysed.code == 0, analysed.err
     sys.modules.pop("mynet")

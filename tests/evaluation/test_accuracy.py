@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from hardy.attacks import L2, NATTACK, PGD, Linf, Margin, cw, fgsm
 from hardy.data.split import Split
 from hardy.describe import rebuild
-from hardy.errors import UsageError
+from hardy.errors import FailedError, UsageError
 from hardy.evaluation.accuracy import Counted, classify, evaluate, under_attack, verdict
 from hardy.models.classifier import full_precision
 from hardy.randomness import Noise
@@ -388,15 +388,21 @@ class Gives(nn.Module):
     ("model", "said"),
     [
         (smooth(shape=(3, 4, 4)), r"cannot take images of shape \(1, 4, 4\): "),
-        (smooth(classes=4), r"For 2 images the network gives \(2, 4\); logits \(2, 3\) are needed for 3 classes"),
-        (Gives(lambda x: x.flatten(1)[:1, :3]), r"gives \(1, 3\)"),
-        (Gives(lambda x: x[:, :, 0, :3]), r"gives \(2, 1, 3\)"),
+        (
+            smooth(classes=4),
+            r"For 2 images the network gives torch\.float32 \(2, 4\); logits \(2, 3\) are needed for 3 classes",
+        ),
+        (Gives(lambda x: x.flatten(1)[:1, :3]), r"gives torch\.float32 \(1, 3\)"),
+        (Gives(lambda x: x[:, :, 0, :3]), r"gives torch\.float32 \(2, 1, 3\)"),
+        (Gives(lambda x: x.flatten(1)[:, :3].long()), r"gives torch\.int64 \(2, 3\)"),
+        (smooth(dtype=torch.float64), r"cannot take images of shape \(1, 4, 4\): .*[dD]ouble"),
+        ("runs/mine", "The network is str; it must be a module or function"),
         (Gives(lambda x: (x, x)), "gives tuple"),
         (Gives(lambda x: None), "gives NoneType"),
         (Gives(lambda x: x.flatten(1)[:, :3] * torch.nan), "NaN or infinite logits on unperturbed images"),
         (Gives(lambda x: x.flatten(1)[:, :3] / 0), "NaN or infinite logits"),
     ],
-    ids=["channels", "classes", "rows", "3-D", "tuple", "None", "NaN", "infinite"],
+    ids=["channels", "classes", "rows", "3-D", "integers", "double", "path", "tuple", "None", "NaN", "infinite"],
 )
 def test_what_is_no_classifier_of_these_images_is_refused(model, said):
     with pytest.raises(UsageError, match=said):
@@ -416,6 +422,17 @@ def test_one_image_is_enough():
         ({"batch": 0}, "batch is 0; it must be at least 1"),
         ({"eps": 8}, "8/255, not 8"),
         ({"seed": -1}, "seed is -1"),
+        ({"judge": "all"}, "judge is 'all'; it must be 'last' or 'any'"),
+        ({"eps": "8/255"}, "eps is '8/255'; it must be a finite number"),
+        ({"eps": None}, "eps is None; it must be a finite number"),
+        ({"seed": 1.0}, r"seed is 1\.0; it must be an integer"),
+        ({"batch": 64.0}, r"batch is 64\.0; it must be an integer"),
+        ({"attacks": "clean"}, r"attacks is 'clean'; it must be a list of names and attacks, as in \["),
+        ({"attacks": PGD()}, r"attacks is PGD\(.*\); it must be a list"),
+        ({"attacks": None}, "attacks is None; it must be a list"),
+        ({"attacks": [3]}, r"attacks is \[3\]; it must be a list"),
+        ({"attacks": {"mine": "pgd-3"}}, "or a dictionary of names to attacks"),
+        ({"attacks": {3: PGD()}}, "or a dictionary of names to attacks"),
     ],
 )
 def test_what_cannot_be_done_is_refused(asked, said):
@@ -476,3 +493,89 @@ def test_a_success_that_only_the_lower_precision_sees_does_not_end_the_attack():
     honest = under_attack(model, data, NATTACK(Linf(0.05), **settings))
     assert 0 < int(honest.correct.sum()) < 40
     assert torch.equal(under_attack(model, data, Lying(Linf(0.05), **settings)).correct, honest.correct)
+
+
+def test_data_of_another_kind_is_refused():
+    model, data = linear_split(5)
+    for wrong, name in (((data, data), "tuple"), (data.x(), r"torch\.float32 \(5, 1, 4, 4\)"), (None, "NoneType")):
+        with pytest.raises(UsageError, match=rf"The data is {name}; it must be one hardy\.data\.Split"):
+            evaluate(model, wrong, ["clean"])
+
+
+def test_attack_objects_may_stand_among_the_names_and_go_by_their_summaries():
+    model, data = linear_split(30)
+    attack = PGD(Linf(0.03), steps=2)
+    rows = evaluate(model, data, ["clean", attack])
+    assert [row.what for row in rows] == ["clean accuracy", f"accuracy under {attack.summary}"]
+    assert rows[1].value == evaluate(model, data, {"mine": attack})[0].value
+
+
+def test_a_plain_function_may_be_evaluated_too():
+    model, data = linear_split(60)
+    names = ["clean", "pgd-3", NATTACK(Linf(EPS), steps=2, population=4)]
+    by_function = evaluate(model.forward, data, names)
+    assert [row.value for row in by_function] == [row.value for row in evaluate(model, data, names)]
+
+
+def test_a_network_without_a_gradient_is_judged_clean_and_by_attacks_that_need_none():
+    model, data = linear_split(20)
+
+    def detached(x: Tensor) -> Tensor:
+        return model(x).detach()
+
+    evaluate(detached, data, ["clean", "noise", NATTACK(Linf(EPS), steps=1, population=2)])
+    with pytest.raises(UsageError, match="No gradient reaches the images"):
+        evaluate(detached, data, ["fgsm"])
+
+
+class Astray(PGD):
+    """An attack that turns the images into no numbers."""
+
+    def advance(self, f, x, target, state):
+        state = super().advance(f, x, target, state)
+        state.x_adv[3:] = self.momentum
+        return state
+
+
+@pytest.mark.parametrize("judge", ["last", "any"])
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_an_attack_that_gives_no_numbers_has_failed_and_broken_nothing(judge, value):
+    model, data = linear_split(8)
+    attack = Astray(Linf(0.0), steps=2)
+    object.__setattr__(attack, "momentum", value)
+    with pytest.raises(FailedError, match="ended in NaN or infinite pixels"):
+        evaluate(model, data, {"astray": attack}, judge=judge)
+
+
+def test_nattack_breaks_no_image_by_way_of_a_network_that_is_not_finite_everywhere():
+    # members of the population that are bright get NaN; the images themselves, within a radius of 0, never do
+    model = linear(3)
+    calls = []
+
+    def brittle(x: Tensor) -> Tensor:
+        calls.append(len(x))
+        return torch.where(torch.arange(len(x))[:, None] % 7 == 6, torch.nan, model(x))
+
+    data = split(6, model, 3)
+    (row,) = evaluate(brittle, data, [NATTACK(Linf(0.0), steps=3, population=8, test_every=1)])
+    assert row.value == 1.0
+    assert max(calls) > 6
+
+
+@pytest.mark.parametrize("outside", [torch.inference_mode, torch.no_grad])
+def test_evaluation_within_inference_mode_or_without_gradients_gives_the_same_numbers(outside):
+    model = classifier()
+    expected = [row.value for row in evaluate(model, split(20, model), ["clean", "pgd-3", "cw-3"], eps=0.3)]
+    with outside():
+        inside = split(20, model)  # its tensors are made inside
+        assert [row.value for row in evaluate(model, inside, ["clean", "pgd-3", "cw-3"], eps=0.3)] == expected
+    assert [row.value for row in evaluate(model, inside, ["clean", "pgd-3", "cw-3"], eps=0.3)] == expected
+    assert expected[1] < 1
+
+
+def test_a_network_made_in_inference_mode_is_refused_in_a_sentence():
+    with torch.inference_mode():
+        model = classifier()
+    with pytest.raises(UsageError, match="The network was made in torch's inference mode"):
+        evaluate(model, split(5), ["clean"])
+    assert not model.training

@@ -78,3 +78,25 @@ def test_batch_norm_is_in_evaluation_mode_whatever_the_batch_and_the_mode_comes_
 def test_a_shift_or_exponent_out_of_range_is_refused(shifts, exponents):
     with pytest.raises(UsageError, match=r"it must be"):
         loss_sensitivity(linear(shape=(3, 6, 6)), split(), shifts=shifts, exponents=exponents)
+
+
+def test_what_cannot_be_measured_is_refused():
+    model, data = linear(shape=(3, 6, 6)), split()
+    with pytest.raises(UsageError, match="n is 0; it must be at least 1 image"):
+        loss_sensitivity(model, data.take(slice(0, 0)))
+    for asked, said in (
+        ({"batch": 0}, "batch is 0"),
+        ({"batch": 2.0}, r"batch is 2\.0"),
+        ({"shifts": 0.1}, r"shifts is 0\.1"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            loss_sensitivity(model, data, **asked)
+    with pytest.raises(UsageError, match="No gradient reaches the images"):
+        loss_sensitivity(lambda x: model(x).detach(), data)
+
+
+def test_inference_mode_outside_changes_nothing():
+    model, data = linear(shape=(3, 6, 6)), split()
+    expected = [row.value for row in loss_sensitivity(model, data)]
+    with torch.inference_mode():
+        assert [row.value for row in loss_sensitivity(model, split())] == expected

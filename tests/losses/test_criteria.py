@@ -48,3 +48,21 @@ def test_the_margin_stops_at_a_misclassification_by_kappa():
 def test_a_negative_kappa_is_refused():
     with pytest.raises(UsageError, match=r"kappa is -1\.0; it must be at least 0"):
         Margin(-1.0)
+
+
+@pytest.mark.parametrize("criterion", [CrossEntropy(), Margin(), DLR()])
+@pytest.mark.parametrize("target", [Y.float(), Y.int(), Y[:, None], Z.softmax(1)])
+def test_what_are_no_labels_is_refused_where_labels_are_compared(criterion, target):
+    with pytest.raises(UsageError, match=r"Labels are .*; they must be int64 \(N,\)"):
+        criterion(Z, target)
+
+
+@pytest.mark.parametrize("target", [Y, torch.ones(8), torch.ones(8, 1), torch.ones(8, 5, dtype=torch.int64)])
+def test_what_are_no_probabilities_is_refused_where_these_are_compared(target):
+    with pytest.raises(UsageError, match="KL compares logits with probabilities"):
+        KL()(Z, target)
+
+
+def test_the_divergence_of_integers_is_refused():
+    with pytest.raises(UsageError, match=r"they are torch\.int64 \(8, 5\) and torch\.float32 \(8, 5\)"):
+        KL()(Z.long(), Z.softmax(1))

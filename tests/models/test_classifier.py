@@ -355,3 +355,62 @@ def test_frozen_gives_image_gradients_and_none_to_parameters():
     assert model.training
     assert x.grad.abs().sum() > 0
     assert all(p.grad is None for p in model.parameters())
+
+
+def test_of_a_function_that_is_no_module_nothing_is_known_and_nothing_changed():
+    model = small_cnn(4).build(5)
+    with frozen(model.features):
+        assert model.training
+
+
+def test_inference_mode_is_off_inside_and_gradients_are_as_the_caller_left_them():
+    model, x = small_cnn(4).build(5), images()
+    with torch.inference_mode():
+        with crafting(model):
+            at = x.clone().requires_grad_()
+            assert torch.autograd.grad(model(at).sum(), at)[0].abs().sum() > 0
+        assert torch.is_inference_mode_enabled()
+    with torch.no_grad(), crafting(model):
+        assert not torch.is_grad_enabled()
+
+
+def test_a_network_of_inference_tensors_is_refused_and_left_as_it_was():
+    with torch.inference_mode():
+        model = nn.Sequential(nn.BatchNorm2d(3, affine=False))
+    with pytest.raises(UsageError, match="made in torch's inference mode"), crafting(model):
+        pass
+    assert model.training
+
+
+# what is going on outside
+
+
+@every_network
+def test_neither_inference_mode_nor_the_default_type_changes_the_network(network):
+    expected, x = network.build(5), images()
+    with torch.inference_mode():
+        made = network.build(5)
+    assert same(states(made), states(expected))
+    made.eval()(x).sum().backward()
+    torch.set_default_dtype(torch.float64)
+    try:
+        made = network.build(5)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert same(states(made), states(expected))
+    assert all(v.dtype == torch.float32 for v in made.state_dict().values() if v.is_floating_point())
+
+
+@pytest.mark.parametrize(
+    ("width", "classes"), [(10**8, 5), (10**12, 5), (2**62, 5), (4, 2**62), (4, 10**30), (4, 4.0), (4, True)]
+)
+def test_sizes_that_no_memory_has_room_for_are_refused_in_one_line(width, classes):
+    with pytest.raises(UsageError) as error:
+        small_cnn(width).build(classes)
+    assert "\n" not in str(error.value)
+
+
+def test_an_outline_takes_no_memory():
+    outline = small_cnn(10**6).outline(5, 3)
+    assert parameter_count(outline) > 10**12
+    assert {value.device.type for value in outline.state_dict().values()} == {"meta"}

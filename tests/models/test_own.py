@@ -193,7 +193,7 @@ def test_an_instance_is_no_builder():
 
 
 def test_a_network_of_another_number_of_classes_is_refused_before_a_run_begins(tmp_path):
-    with pytest.raises(UsageError, match=r"gives \(2, 9\); logits \(2, 4\) are needed"):
+    with pytest.raises(UsageError, match=r"gives torch\.float32 \(2, 9\); logits \(2, 4\) are needed"):
         train(tiny(model=own(lambda: Plain(9))), tmp_path / "run", device="cpu")
     assert not (tmp_path / "run").exists()
 

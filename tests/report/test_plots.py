@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hardy.errors import FailedError
-from hardy.report.plots import curves, panels
+from hardy.errors import UsageError
+from hardy.report.plots import FORMATS, curves, panels
 
 
 def test_panels_are_drawn_with_gaps_where_there_is_no_image(tmp_path):
@@ -23,7 +23,19 @@ def test_curves_are_drawn_in_the_format_of_the_ending(tmp_path):
     assert "<svg" in text
 
 
-def test_a_format_that_does_not_exist_leaves_nothing_behind(tmp_path):
-    with pytest.raises((FailedError, ValueError)):
+@pytest.mark.parametrize("ending", FORMATS)
+def test_every_format_can_be_written(tmp_path, ending):
+    panels(tmp_path / f"a.{ending}", [[("left", np.full((4, 4), 0.5))]])
+    assert (tmp_path / f"a.{ending}").stat().st_size > 100
+
+
+def test_a_name_without_ending_is_a_png(tmp_path):
+    panels(tmp_path / "a", [[("left", np.full((4, 4), 0.5))]])
+    with Image.open(tmp_path / "a") as picture:
+        assert picture.format == "PNG"
+
+
+def test_a_format_that_does_not_exist_is_refused_with_those_that_do_and_leaves_nothing_behind(tmp_path):
+    with pytest.raises(UsageError, match=r"name is '\.xyz'; it must be one of png, svg, pdf"):
         curves(tmp_path / "c.xyz", {"one": ([0, 1], [0.2, 0.4])}, x_label="epoch", y_label="accuracy %")
     assert list(tmp_path.iterdir()) == []

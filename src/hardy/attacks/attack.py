@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from hardy.attacks.balls import Ball
-from hardy.errors import UsageError
+from hardy.describe import first_line, fitted
+from hardy.errors import FailedError, UsageError
+from hardy.losses.criteria import check_labels
+from hardy.models.classifier import frozen
 from hardy.randomness import Noise
 from hardy.types import Images
 
@@ -59,8 +62,7 @@ def _join(values: list[Any]) -> Any:
 class Attack(ABC):
     """Looks for an image near x on which f does badly. Concrete attacks are settings; they keep no model.
 
-    f: any map from images to outputs, called and never kept. Its mode is the caller's: use `hardy.models.frozen`, or
-    `hardy.evaluate`, which does so itself.
+    f: any map from images to outputs, called and never kept.
     """
 
     ball: Ball
@@ -94,7 +96,7 @@ class Attack(ABC):
         """The attack in one line, with all its numbers."""
 
     def perturb(self, f: Forward, x: Images, target: Any, noise: Noise) -> Images:
-        """What calling the attack does, without the checks: for training, where they were made once."""
+        """What calling the attack does, without the checks and in whatever mode f is: for training, within `crafting`."""
         state = self.start(f, x, target, noise)
         for _ in range(self.iterations):
             state = self.advance(f, x, target, state)
@@ -103,51 +105,87 @@ class Attack(ABC):
     def __call__(self, f: Forward, x: Images, target: Any, noise: Noise | None = None) -> Images:
         """Perturbed images: same shape and type as x, detached, inside the ball and [0, 1].
 
-        target: what the criterion compares f's output with; labels (N,) for most. noise: left out, a fixed seed.
+        f: a network (`nn.Module`) is attacked in evaluation mode, and left as it was. The mode of a network within a function of
+        another kind is the caller's; `hardy.models.frozen` sets it. target: what the criterion compares f's output with; labels
+        (N,) for most. noise: left out, a fixed seed.
 
-        Raises: UsageError unless x is a floating-point (N, C, H, W) tensor in [0, 1] and target and noise have N rows, and labels
-        are int64 and name classes that f has.
+        Raises: UsageError unless x is a float32 or float64 (N, C, H, W) tensor in [0, 1] that f takes, target and noise have N
+        rows, and labels are int64 and name classes that f has; FailedError for an attack that ends in NaN or infinite pixels.
         """
         check_images(x)
-        if isinstance(target, Tensor) and (target.ndim == 0 or len(target) != len(x)):
+        if not callable(f):
+            raise UsageError(f"f is {kind(f)}; it must be a network, or another function of images.")
+        if not isinstance(target, Tensor):
+            raise UsageError(f"The target is {kind(target)}; it must be a tensor, int64 labels (N,) for most attacks.")
+        if target.ndim == 0 or len(target) != len(x):
             raise UsageError(
                 f"There are {len(x)} images and targets of shape {tuple(target.shape)}; one each is needed."
             )
-        if noise is not None and len(noise) != len(x):
+        noise = fitted(Noise.of_batch(len(x), device=x.device) if noise is None else noise, Noise, "noise")
+        if len(noise) != len(x):
             raise UsageError(f"There are {len(x)} images and {len(noise)} rows of noise; one each is needed.")
         if not len(x):
             return x.detach().clone()
-        if isinstance(target, Tensor) and not target.is_floating_point():
-            f = _labels_checked(f, target)
-        return self.perturb(f, x.detach(), target, Noise.of_batch(len(x), device=x.device) if noise is None else noise)
+        with frozen(f):
+            # copies outside inference mode: what was made inside it cannot be saved for a gradient
+            x, target = (t.clone() if t.is_inference() else t.detach() for t in (x, target))
+            x_adv = self.perturb(_checked(f, target), x, target, noise)
+        check_found(x_adv)
+        return x_adv
 
 
-def _labels_checked(f: Forward, labels: Tensor) -> Forward:
+def _checked(f: Forward, target: Tensor) -> Forward:
     """The same f, whose first output is held against the labels: only it tells how many classes there are."""
-    if labels.dtype != torch.int64 or labels.ndim != 1:
-        raise UsageError(f"Labels are {labels.dtype} {tuple(labels.shape)}; they must be int64 (N,).")
-    low, high = (int(v) for v in labels.aminmax())
+    labels = None if target.is_floating_point() else target
+    if labels is not None:
+        check_labels(labels)
     unchecked = True
 
     def checked(x: Images) -> Any:
         nonlocal unchecked
-        out = f(x)
-        if unchecked:
-            unchecked = False
-            if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(x):
-                given = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-                raise UsageError(f"For {len(x)} images f gives {given}; with labels it must give logits (N, K).")
-            if not 0 <= low <= high < out.shape[1]:
-                raise UsageError(f"Labels lie in {low}..{high}; f gives {out.shape[1]} classes, 0..{out.shape[1] - 1}.")
+        if not unchecked:
+            return f(x)
+        unchecked = False
+        try:
+            out = f(x)
+        except RuntimeError as error:
+            raise UsageError(f"f cannot take images {kind(x)}: {first_line(error)}.") from error
+        if labels is not None:
+            _check_logits(out, len(x), labels)
         return out
 
     return checked
 
 
+def _check_logits(out: Any, n: int, labels: Tensor) -> None:
+    if not is_logits(out) or len(out) != n:
+        raise UsageError(f"For {n} images f gives {kind(out)}; with labels it must give logits (N, K).")
+    low, high = (int(v) for v in labels.aminmax())
+    if not 0 <= low <= high < out.shape[1]:
+        raise UsageError(f"Labels lie in {low}..{high}; f gives {out.shape[1]} classes, 0..{out.shape[1] - 1}.")
+
+
+def is_logits(out: Any) -> bool:
+    """Whether what a network gives is a floating-point (N, K) tensor."""
+    return isinstance(out, Tensor) and out.ndim == 2 and out.is_floating_point()
+
+
+def kind(value: Any) -> str:
+    """What a value is, for messages: a tensor's type and shape, or the name of another value's type."""
+    return f"{value.dtype} {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+
+
+def check_found(x_adv: Images) -> None:
+    """Raises FailedError where an attack hands back NaN or infinite pixels: no network is fooled by these."""
+    if not bool(x_adv.isfinite().all()):
+        raise FailedError("The attack went astray: it ended in NaN or infinite pixels, which count for nothing.")
+
+
 def check_images(x: Tensor) -> None:
-    """Raises UsageError unless x is a floating-point (N, C, H, W) tensor in [0, 1]."""
-    if x.ndim != 4 or not x.is_floating_point():
-        raise UsageError(f"Images are {x.dtype} {tuple(x.shape)}; they must be floating-point (N, C, H, W).")
+    """Raises UsageError unless x is a float32 or float64 (N, C, H, W) tensor in [0, 1]."""
+    # in fewer bits than float32's, a ball's radius is not exact
+    if not isinstance(x, Tensor) or x.ndim != 4 or x.dtype not in (torch.float32, torch.float64):
+        raise UsageError(f"Images are {kind(x)}; they must be a float32 or float64 tensor (N, C, H, W).")
     if x.numel():
         low, high = (float(v) for v in x.detach().aminmax())
         if not (low >= -_RANGE_TOLERANCE and high <= 1 + _RANGE_TOLERANCE):

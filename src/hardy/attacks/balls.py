@@ -108,7 +108,7 @@ def _largest(x: Tensor) -> Tensor:
 
 
 def fraction(value: float) -> str:
-    """0.0313... as 8/255 where it is a whole number of 255ths and no whole number itself, else to six digits."""
-    of_255 = value * 255
-    whole = abs(of_255 - round(of_255)) < 1e-9 and value != round(value)
-    return f"{round(of_255)}/255" if whole else f"{value:.6g}"
+    """0.0313... as 8/255 where it is a whole number of 255ths between 0 and 1, else to six digits."""
+    of_255 = round(value * 255) if 0 < value < 1 else 0
+    whole = 0 < of_255 < 255 and math.isclose(value * 255, of_255, rel_tol=1e-9)
+    return f"{of_255}/255" if whole else f"{value:.6g}"

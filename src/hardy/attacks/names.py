@@ -29,7 +29,7 @@ def named(name: str, eps: float) -> Attack | None:
 
     Raises: UsageError for an unknown name, or a K that is no number or below 1.
     """
-    match = re.fullmatch(r"(pgd|cw)-(\d+)", name)
+    match = re.fullmatch(r"(pgd|cw)-(0|[1-9][0-9]*)", name)
     known, steps = (f"{match[1]}-K", int(match[2])) if match else (name, 0)
     if name.endswith("-K") and name in ATTACKS:
         raise UsageError(f"Attack {name!r} lacks its number of steps; K stands for one, as in {name[:-1]}20.")

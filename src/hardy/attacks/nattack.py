@@ -19,6 +19,7 @@ from torch import Tensor
 from hardy.attacks.attack import Attack, Forward, State
 from hardy.attacks.balls import Ball, Linf
 from hardy.describe import require, settings
+from hardy.losses.criteria import check_labels
 from hardy.losses.logits import runner_up
 from hardy.randomness import Noise
 from hardy.types import Images, Labels, PerSample
@@ -52,6 +53,7 @@ class NATTACK(Attack):
         require(self.steps >= 0, "steps", self.steps, "at least 0")
         require(self.population >= 2, "population", self.population, "at least 2")
         require(self.sigma > 0, "sigma", self.sigma, "above 0")
+        require(self.learning_rate > 0, "learning_rate", self.learning_rate, "above 0")
         require(self.test_every >= 1, "test_every", self.test_every, "at least 1")
 
     @property
@@ -74,7 +76,8 @@ class NATTACK(Attack):
         )
 
     def start(self, f: Forward, x: Images, target: Labels, noise: Noise) -> NAttackState:
-        del f, target
+        del f
+        check_labels(target)
         zero = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         mu = 0.001 * noise.draw(0).normal(x.shape[1:]).to(x.dtype)
         return NAttackState(x.clone(), zero >= self.steps, zero, mu, zero, noise)
@@ -104,7 +107,8 @@ class NATTACK(Attack):
         rewards = self._rewards(f, x, y, state.mu[:, None] + self.sigma * drawn)
         rewards = rewards - rewards[:, :1]  # equal rewards become zeros, whose mean is exact; theirs is not
         advantage = (rewards - rewards.mean(1, True)) / (rewards.std(1, correction=0, keepdim=True) + 1e-7)
-        return self.learning_rate / (self.population * self.sigma) * torch.einsum("nb,nbchw->nchw", advantage, drawn)
+        step = self.learning_rate / (self.population * self.sigma) * torch.einsum("nb,nbchw->nchw", advantage, drawn)
+        return step.nan_to_num(0.0, 0.0, 0.0)  # a member whose logits are NaN spoils an update, and no more than that
 
     def _test(self, f: Forward, x: Images, target: Labels, new: NAttackState, due: Tensor, active: Tensor) -> Tensor:
         """Show f the means that are due; those it gets wrong are done. Returns the images that go on."""

@@ -7,6 +7,7 @@ Differs: equation (1) of the RLFAT paper subtracts the step; its code, like ever
          gradient at a start that may lie outside [0, 1]; here the start is projected first, as Madry et al. do.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,9 +17,10 @@ from torch import Tensor
 from hardy.attacks.attack import Attack, Forward, State
 from hardy.attacks.balls import Ball, Linf, fraction
 from hardy.describe import require, settings
+from hardy.errors import UsageError
 from hardy.losses.criteria import Criterion, CrossEntropy, Margin
 from hardy.randomness import Noise
-from hardy.types import Images
+from hardy.types import Images, PerSample
 
 _GAUSSIAN = 0.001  # deviation of the Gaussian start, as in the TRADES and RLFAT code
 
@@ -99,10 +101,25 @@ class PGD(Attack):
 
     def gradient(self, f: Forward, x_adv: Images, target: Any) -> Tensor:
         """Gradient of the summed criterion at x_adv, 0 where it is NaN; nothing else gets a gradient."""
-        with torch.enable_grad():
-            at = x_adv.detach().requires_grad_()
-            gradient = torch.autograd.grad(self.loss(f(at), target).sum(), at)[0]
-        return gradient.nan_to_num(0.0)  # a NaN would go into the image, and pass for a success of the attack
+        gradient = gradient_at(x_adv, lambda at: self.loss(f(at), target))
+        return gradient.nan_to_num(0.0)  # a NaN would go into the image
+
+
+def gradient_at(x: Images, loss: Callable[[Images], PerSample]) -> Tensor:
+    """Gradient of the summed loss at x; nothing else gets one.
+
+    Raises: UsageError where the loss does not depend on x in a way that torch could follow.
+    """
+    with torch.enable_grad():
+        at = x.detach().requires_grad_()
+        total = loss(at).sum()
+        gradient = torch.autograd.grad(total, at, allow_unused=True)[0] if total.requires_grad else None
+    if gradient is None:
+        raise UsageError(
+            "No gradient reaches the images: the network's output does not depend on them, or is detached, or not made by "
+            "torch. NATTACK needs no gradient."
+        )
+    return gradient
 
 
 def fgsm(ball: Ball, *, random_start: bool = False) -> PGD:

@@ -1,6 +1,6 @@
 """hardy analyse: what the papers show beside accuracy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,19 +10,21 @@ import tyro
 from torch import Tensor
 
 from hardy.cli.console import err, out, table
-from hardy.cli.evaluate import about_weights, ready, test_images
-from hardy.cli.flags import parse
+from hardy.cli.evaluate import storing
+from hardy.cli.flags import admit, device, new_file, parse, swap
 from hardy.data.block_shuffle import Cuts, block_order, block_shuffle
 from hardy.data.dataset import Dataset
+from hardy.data.digits import Digits
 from hardy.data.split import Split
 from hardy.describe import require
 from hardy.errors import UsageError, unknown
 from hardy.evaluation.sensitivity import BRIGHTNESS, GAMMA, loss_sensitivity
+from hardy.jobs.measure import about_weights, test_images
 from hardy.models.checkpoints import Which, find_weights, load, read_weights
 from hardy.randomness import Noise
-from hardy.recipes import recipe
-from hardy.report.plots import COLOURS, panels
-from hardy.results import append
+from hardy.report.plots import COLOURS, format_of, panels
+from hardy.results import Measurement
+from hardy.training.precision import prepare
 
 _ANALYSES = {
     "sensitivity": "loss gradients on brighter, darker and gamma-mapped images (RLFAT paper, Table 2)",
@@ -34,11 +36,16 @@ _ANALYSES = {
 class Sensitivity:
     """Mean norm of the loss gradient on shifted test images: the lower, the smoother the loss (RLFAT paper, Table 2)."""
 
-    sources: Annotated[tuple[Path, ...], tyro.conf.Positional]  # folders of runs, or weights files
+    sources: Annotated[
+        tuple[Path, ...],
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="RUN|WEIGHTS ...", help="folders of runs, or weights files that hardy wrote"),
+    ]
     brightness: tuple[float, ...] = BRIGHTNESS  # shifts of the value in HSV, in [-1, 1]
     gamma: tuple[float, ...] = GAMMA  # exponents
     n: int = 1000  # test images, the first ones; at most all of them
     weights: Which | None = None  # of a run; left out, the best if it chose one on held-out images, else the last
+    model: str | None = None  # module:function of one's own network, where the weights are of one
     data_root: Path | None = None  # folder of the data set's files; else $HARDY_DATA, then the user's cache
     offline: bool = False  # open no connection
     device: str | None = None  # cpu, cuda, cuda:1; a GPU where there is one
@@ -50,9 +57,12 @@ class Sensitivity:
 
 @dataclass(frozen=True)
 class Shuffle:
-    """A picture: an image, its shuffles with several k, and below them where each block went."""
+    """A picture: an image, its shuffles with several k, and below them where each block went.
 
-    data: str = "digits"  # data set whose first test image is shown, as in `hardy list data`
+    The data set goes by its name, as in `hardy list data`: --data cifar10, or --data folder --data.path IMAGES.
+    """
+
+    data: Dataset = field(default_factory=Digits)  # whose test image is shown
     image: int = 0  # which test image
     k: tuple[int, ...] = (2, 3, 4)  # numbers of blocks along each axis
     cuts: Cuts = "random"
@@ -60,6 +70,11 @@ class Shuffle:
     out: Path = Path("shuffle.png")  # the picture; its ending chooses the format; it must not exist yet
     data_root: Path | None = None  # folder of the data set's files; else $HARDY_DATA, then the user's cache
     offline: bool = False  # open no connection
+
+    def __post_init__(self) -> None:
+        require(0 <= self.seed < 2**32, "seed", self.seed, "in [0, 2**32)")
+        require(bool(self.k), "k", self.k, "at least one number of blocks")
+        format_of(self.out)
 
 
 def main(args: list[str]) -> None:
@@ -75,44 +90,48 @@ def main(args: list[str]) -> None:
     if args[0] == "sensitivity":
         sensitivity(parse(Sensitivity, args[1:], "hardy analyse sensitivity"))
     else:
-        shuffle(parse(Shuffle, args[1:], "hardy analyse shuffle"))
+        default, left = swap(Shuffle(), args[1:])
+        shuffle(parse(Shuffle, left, "hardy analyse shuffle", default))
 
 
 def sensitivity(options: Sensitivity) -> None:
     """Measure every network, print them side by side, and add the rows to each run's results."""
+    if options.model is not None:
+        admit(options.model)
+    on = device(options.device)
+    found = [find_weights(source, options.weights) for source in options.sources]
     measured = {}
-    for source in options.sources:
-        file, which = find_weights(source, options.weights)
-        _, header = read_weights(file)
-        model = ready(load(file), options.device, "float32")
-        test = test_images(header, file, options.data_root, offline=options.offline)
-        test = test.take(slice(options.n)).to(next(model.parameters()).device)
-        err.print(f"{file}; {test.origin}, the first {len(test)}")
-        about = about_weights(file, which)
-        rows = loss_sensitivity(
-            model,
-            test,
-            shifts=options.brightness,
-            exponents=options.gamma,
-            run=str(header.get("run", file.stem)),
-            settings=about,
-        )
-        measured[str(source)] = rows
-        if which:
-            append(source / "results.jsonl", rows)
-    columns = [row.what.removeprefix("loss sensitivity at ") for row in next(iter(measured.values()))]
-    shown = [[name, *(f"{row.value:.3f} ± {row.high - row.value:.3f}" if row.high else f"{row.value:.3f}" for row in rows)]
-             for name, rows in measured.items()]  # fmt: skip
-    table("Loss sensitivity (mean gradient norm, ± 95 %)", ["", *columns], shown)
+    with storing() as store:
+        for source, (file, which) in zip(options.sources, found, strict=True):
+            _, header = read_weights(file)
+            model = prepare(load(file), on, "float32")
+            test = test_images(header, file, options.data_root, offline=options.offline).take(slice(options.n)).to(on)
+            err.print(f"{file}; {test.origin}, the first {len(test)}")
+            rows = loss_sensitivity(
+                model,
+                test,
+                shifts=options.brightness,
+                exponents=options.gamma,
+                run=str(header.get("run", file.stem)),
+                settings=about_weights(file, which),
+            )
+            measured[str(source)] = rows
+            if which:
+                store(source / "results.jsonl", rows)
+        columns = [row.what.removeprefix("loss sensitivity at ") for row in next(iter(measured.values()))]
+        shown = ([name, *map(_with_interval, rows)] for name, rows in measured.items())
+        table("Loss sensitivity (mean gradient norm, ± 95 %)", ["", *columns], shown)
+
+
+def _with_interval(row: Measurement) -> str:
+    return f"{row.value:.3f}" if row.high is None else f"{row.value:.3f} ± {row.high - row.value:.3f}"
 
 
 def shuffle(options: Shuffle) -> None:
     """Draw an image, its shuffles, and the same shuffles of its coloured blocks."""
-    if options.out.exists():
-        raise UsageError(f"{options.out} exists already; --out names a new file, so that nothing is overwritten.")
-    split = _data(options.data).load(options.data_root, offline=options.offline)[1]
+    new_file(options.out, "--out")
+    split = options.data.load(options.data_root, offline=options.offline)[1]
     require(0 <= options.image < len(split), "image", options.image, f"in 0..{len(split) - 1}")
-    require(bool(options.k), "k", options.k, "at least one number of blocks")
     x = split.x(slice(options.image, options.image + 1))
     noise = Noise.of_batch(1, options.seed, purpose="picture")
     rows: list[list[tuple[str, npt.NDArray[Any]] | None]] = [[("the image", _picture(x))], [None], [None]]
@@ -125,13 +144,8 @@ def shuffle(options: Shuffle) -> None:
         rows[1].append((f"blocks that moved, k = {k}", _picture(blocks)))
         rows[2].append(("and where they went", _picture(block_shuffle(blocks, k, noise, cuts=options.cuts))))
     panels(options.out, rows)
-    out.print(
-        f"{options.out}: test image {options.image} of {options.data} ({split.classes[int(split.labels[options.image])]})"
-    )
-
-
-def _data(name: str) -> Dataset:
-    return recipe(f"standard-{name}").data
+    name = split.classes[int(split.labels[options.image])]
+    out.print(f"{options.out}: image {options.image}, of class {name}; {split.origin}")
 
 
 def _picture(x: Tensor) -> npt.NDArray[Any]:

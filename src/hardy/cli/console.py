@@ -1,8 +1,9 @@
 """What the commands print: results on standard output, progress on standard error."""
 
-import sys
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -11,14 +12,28 @@ from rich.table import Table
 from hardy.attacks.balls import fraction
 from hardy.results import Measurement
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+# paths, names and usage lines hold brackets, which are no markup
+_plain = partial(Console, highlight=False, markup=False, emoji=False)
+out = _plain(soft_wrap=True)
+err = _plain(stderr=True, soft_wrap=True)
+
+_RADII = ("eps", "step_size")  # settings that people give in 255ths
 
 
 def both_forms(value: float) -> str:
-    """A number as a fraction of 255 and as a decimal, where these differ: 8/255 = 0.031373."""
+    """A radius as a fraction of 255 and as a decimal, where these differ: 8/255 = 0.0313725."""
     short = fraction(value)
     return f"{short} = {value:.6g}" if "/" in short else short
+
+
+def shown(name: str, value: object) -> str:
+    """The value of a setting as it is echoed: radii and step sizes in both forms, other numbers with all their digits."""
+    if not isinstance(value, float):
+        return str(value)
+    if name.rpartition(".")[2] in _RADII:
+        return both_forms(value)
+    short = f"{value:.6g}"
+    return short if float(short) == value else repr(value)
 
 
 def percent(value: float, low: float | None = None, high: float | None = None) -> str:
@@ -37,7 +52,10 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str
     if out.is_terminal:
         out.print(made)
     else:  # in a file or pipe a line is as long as it needs to be
-        Console(file=sys.stdout, width=200, highlight=False).print(made)
+        wide = _plain(file=io.StringIO(), width=10_000)
+        with wide.capture() as printed:
+            wide.print(made)
+        out.print("\n".join(line.rstrip() for line in printed.get().splitlines()))
 
 
 def measurement_row(row: Measurement) -> tuple[str, ...]:
@@ -56,7 +74,8 @@ def measurement_row(row: Measurement) -> tuple[str, ...]:
 @contextmanager
 def progress() -> Iterator[Progress]:
     """A progress display on standard error, with time left; silent where standard error is no terminal."""
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"),
-               TextColumn("{task.fields[note]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())  # fmt: skip
+    text = partial(TextColumn, markup=False)
+    columns = (text("{task.description}"), BarColumn(), text("{task.completed}/{task.total}"),
+               text("{task.fields[note]}"), TimeElapsedColumn(), text("left"), TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as display:
         yield display

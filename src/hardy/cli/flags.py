@@ -1,38 +1,50 @@
 """Settings from the command line: every leaf is a typed flag, every part can be swapped by name."""
 
 import dataclasses
+import functools
+import inspect
+import math
+import os
 import sys
+import tempfile
 import typing
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import torch
 import tyro
 
+from hardy import models
 from hardy.attacks.balls import fraction
 from hardy.describe import named_settings
 from hardy.errors import UsageError, unknown
+from hardy.models.classifier import Architecture
 from hardy.models.own import OwnNetwork, own
 
 T = TypeVar("T")
+
+_WORDS = {"data": "data set", "model": "network"}  # what a field is called where its name says too little
 
 
 def number(text: str) -> float:
     """A number as people write it: 0.031, 8/255, 1e-3.
 
-    Raises: UsageError for anything else.
+    Raises: UsageError for anything else, infinity and NaN included.
     """
     above, slash, below = text.partition("/")
     try:
-        return float(above) / float(below) if slash else float(above)
+        value = float(above) / float(below) if slash else float(above)
     except (ValueError, ZeroDivisionError) as error:
         raise UsageError(f"{text!r} is not a number; write it as in 0.031, 8/255 or 1e-3.") from error
+    if not math.isfinite(value):
+        raise UsageError(f"{text!r} is not a finite number; write one as in 0.031, 8/255 or 1e-3.")
+    return value
 
 
 def _written(value: float) -> str:
-    """A number such that `number` reads the same one back: as 8/255 where that is exact."""
-    short = fraction(value)
-    return short if number(short) == value else repr(value)
+    """The shortest text that `number` reads as exactly this: 0.4, and not 102/255, but 8/255."""
+    return min((text for text in (fraction(value), repr(value)) if number(text) == value), key=len)
 
 
 _registry = tyro.constructors.ConstructorRegistry()
@@ -65,9 +77,10 @@ def swap(default: T, args: Sequence[str]) -> tuple[T, list[str]]:
     """(the settings with whole parts replaced as asked, the arguments left).
 
     `--optimizer sgd`, `--optimizer.schedule cosine`, `--average none`, `--model mypackage.mymodule:build`: the
-    part is then made anew, with the defaults of its class, and its own leaves are flags.
+    part is then made anew, with the defaults of its class, and its own leaves are flags; one without a default, as
+    the path in `--data folder --data.path IMAGES`, must be among them.
 
-    Raises: UsageError for a name that cannot stand there.
+    Raises: UsageError for a name that cannot stand there, or a leaf that lacks.
     """
     left, rest = [], list(args)
     while rest:
@@ -75,7 +88,8 @@ def swap(default: T, args: Sequence[str]) -> tuple[T, list[str]]:
         path, equals, value = arg.removeprefix("--").partition("=")
         part = path.replace("-", "_").split(".")
         if arg.startswith("--") and _is_part(default, part):
-            default = _replace(default, part, value if equals or not rest else rest.pop(0))
+            name = value if equals or not rest else rest.pop(0)
+            default = _replace(default, part, _made(default, part, name, args))
         else:
             left.append(arg)
     return default, left
@@ -91,6 +105,57 @@ def admit(name: str) -> OwnNetwork:
     return own(name)
 
 
+def classes(kind: type) -> dict[str, type]:
+    """The settings classes of a kind, such as all data sets, by the names that the command line has for them."""
+    return {made.__name__.lower(): made for made in named_settings() if issubclass(made, kind)}
+
+
+def builders() -> dict[str, Callable[[], Architecture]]:
+    """The functions in hardy.models that make the settings of a network without being told anything, by name."""
+    functions = {
+        name: value for name, value in vars(models).items() if inspect.isfunction(value) and not _needed(value)
+    }
+    hints = {name: typing.get_type_hints(function).get("return") for name, function in functions.items()}
+    return {
+        name: functions[name]
+        for name, made in hints.items()
+        if isinstance(made, type) and issubclass(made, Architecture)
+    }
+
+
+def device(name: str | None) -> torch.device:
+    """The device of that name; without one, a GPU where there is one.
+
+    Raises: UsageError, saying what is there, for a device that is not, or that cannot be used.
+    """
+    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    known = ["cpu", *(["cuda", *gpus] if gpus else [])]
+    name = name or ("cuda" if gpus else "cpu")
+    if name not in known:
+        raise UsageError(
+            f"device is {name!r}; it must be {' or '.join(known)}{'' if gpus else ': there is no GPU here'}."
+        )
+    try:
+        torch.empty(0, device=name)
+    except RuntimeError as error:  # one that another process has for itself, or that is broken
+        raise UsageError(f"The device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
+    return torch.device(name)
+
+
+def new_file(path: Path, flag: str) -> None:
+    """Check that a file is not there and can be made, before hours go into what it is to hold.
+
+    Raises: UsageError if something is there, a symbolic link that leads nowhere included, or nothing can be put there.
+    """
+    if os.path.lexists(path):
+        raise UsageError(f"{path} exists already; {flag} names a new file, so that nothing is overwritten.")
+    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UsageError(f"{path} cannot be written; {folder}: {error.strerror}. {flag} names a new file.") from error
+
+
 def _is_part(value: Any, path: list[str]) -> bool:
     """Whether the path leads to a field whose type is settings, rather than a plain value."""
     for depth, name in enumerate(path):
@@ -102,28 +167,55 @@ def _is_part(value: Any, path: list[str]) -> bool:
     return False
 
 
-def _choices(owner: Any, name: str) -> dict[str, type | None]:
-    """What may stand in a field: the settings classes of its type, and None where it may be left out."""
+def _choices(owner: Any, name: str) -> dict[str, Callable[..., Any] | None]:
+    """What makes that which may stand in a field, by name: settings classes, builders, None where it may be left out."""
     hint = typing.get_type_hints(owner)[name]
     options = typing.get_args(hint) or (hint,)
-    found: dict[str, type | None] = {}
+    found: dict[str, Callable[..., Any] | None] = {}
     for option in options:
         if isinstance(option, type) and option is not type(None):
-            found |= {cls.__name__.lower(): cls for cls in named_settings() if issubclass(cls, option)}
+            found |= classes(option)
+            found |= builders() if option is Architecture else {}
     return found | ({"none": None} if found and type(None) in options else {})
 
 
-def _replace(value: Any, path: list[str], name: str) -> Any:
-    head, *rest = path
-    if rest:
-        return dataclasses.replace(value, **{head: _replace(getattr(value, head), rest, name)})
-    choices = _choices(type(value), head)
+def _made(default: Any, path: list[str], name: str, args: Sequence[str]) -> Any:
+    """The part that goes by that name, for the place `path` of the settings."""
+    *above, head = path
+    choices = _choices(type(functools.reduce(getattr, above, default)), head)
     if ":" in name and OwnNetwork in choices.values():
-        return dataclasses.replace(value, **{head: admit(name)})
+        return admit(name)
     if name.lower() not in choices:
-        raise unknown(head, name, choices)
-    cls = choices[name.lower()]
-    try:
-        return dataclasses.replace(value, **{head: None if cls is None else cls()})
-    except TypeError as error:
-        raise UsageError(f"{name} cannot stand for {head} without further settings ({error}).") from error
+        raise unknown(_WORDS.get(head, head), name, choices)
+    maker = choices[name.lower()]
+    if maker is None:
+        return None
+    given = []
+    for needed in _needed(maker):
+        flag = "--" + ".".join([*path, needed]).replace("_", "-")
+        value = _value(args, flag)
+        if value is None:
+            raise UsageError(f"--{'.'.join(path)} {name} needs {flag} too.")
+        given.append(f"--{needed.replace('_', '-')}={value}")
+    # only classes need anything
+    return parse(maker, given, "hardy") if given and isinstance(maker, type) else maker()
+
+
+def _needed(maker: Callable[..., Any]) -> list[str]:
+    """The arguments that have no default."""
+    return [p.name for p in inspect.signature(maker).parameters.values() if p.default is p.empty]
+
+
+def _value(args: Sequence[str], flag: str) -> str | None:
+    """What is given for a flag, as --flag VALUE or --flag=VALUE; None where it is not."""
+    for arg, after in zip(args, [*args[1:], None], strict=True):
+        name, equals, value = arg.partition("=")
+        if name.replace("_", "-") == flag:
+            return value if equals else after
+    return None
+
+
+def _replace(value: Any, path: list[str], part: Any) -> Any:
+    """The settings with another part at the place `path`."""
+    head, *rest = path
+    return dataclasses.replace(value, **{head: _replace(getattr(value, head), rest, part) if rest else part})

@@ -1,59 +1,68 @@
-"""hardy list: recipes, methods, attacks, data sets, networks."""
+"""hardy list: recipes, methods, attacks, data sets, networks, published networks, tables."""
 
 import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from hardy import models
 from hardy.attacks.names import ATTACKS
-from hardy.cli.console import out, table
+from hardy.cli.console import out, percent, table
+from hardy.cli.flags import builders, classes
+from hardy.data.dataset import Dataset
 from hardy.errors import UsageError, unknown
-from hardy.recipes import recipes
+from hardy.models.published import about, published
+from hardy.recipes import recipes, tables
 from hardy.recipes.settings import METHODS
+from hardy.results import Measurement
+from hardy.training.run import Run
 
-_DATA = {
-    "digits": "scikit-learn's digits on a canvas of 16 x 16; nothing to download",
-    "cifar10": "CIFAR-10, 50,000 + 10,000 images of 32 x 32, 10 classes",
-    "cifar100": "CIFAR-100, 50,000 + 10,000 images of 32 x 32, 100 classes",
-}
-_KINDS = ("recipes", "methods", "attacks", "data", "models")
+_OWN = ("MODULE:FUNCTION", "one's own network, as the function makes it: --model mypackage.mymodule:build")
 
 
 def main(args: list[str]) -> None:
-    """Run `hardy list [recipes|methods|attacks|data|models]`; without a name, all of them."""
+    """Run `hardy list [KIND]`; without a name, all of them."""
     if args and args[0] in ("-h", "--help"):
-        out.print(f"usage: hardy list [{'|'.join(_KINDS)}]")
+        out.print(
+            f"usage: hardy list [{'|'.join(_LISTS)}]\n\nWhat there is, by the names that the other commands take."
+        )
         return
     if len(args) > 1:
         raise UsageError(f"One kind is listed at a time, or all; {' '.join(args)!r} was given.")
-    if args and args[0] not in _KINDS:
-        raise unknown("list", args[0], _KINDS)
-    for kind in args or _KINDS:
-        table(kind, ("name", "what it is"), _rows(kind), left=2)
+    if args and args[0] not in _LISTS:
+        raise unknown("list", args[0], _LISTS)
+    for kind in args or _LISTS:
+        table(kind, ("name", "what it is"), _LISTS[kind](), left=2)
         if not args:
             out.print()
 
 
-def _rows(kind: str) -> list[tuple[str, str]]:
-    match kind:
-        case "recipes":
-            return [(name, _budget(name)) for name in recipes()]
-        case "methods":
-            return list(METHODS.items())
-        case "attacks":
-            return [(name, what) for name, (what, _) in ATTACKS.items()]
-        case "data":
-            return list(_DATA.items())
-        case _:
-            builders = {
-                name: value for name, value in vars(models).items() if inspect.isfunction(value) and name in _NETWORKS
-            }
-            return [(name, (inspect.getdoc(value) or "").split("\n")[0]) for name, value in builders.items()]
+def _first_line(documented: Any) -> str:
+    return (inspect.getdoc(documented) or "").split("\n")[0]
 
 
-_NETWORKS = ("preact_resnet_18", "resnet_18", "small_cnn", "w32_10", "w40_2", "wrn_28_10", "wrn_34_10", "wrn_40_2")
-
-
-def _budget(name: str) -> str:
-    run = recipes()[name]
+def _budget(run: Run) -> str:
     length = f"{run.epochs} epochs" if run.epochs else f"{run.steps:,} steps"
-    first = f", {run.data.training_images:,} images" if run.data.training_images else ""
-    return f"{length} of batch {run.batch}{first}, {type(run.model).__name__}"
+    return f"{length} of batch {run.batch}{_images(run.data)}, {type(run.model).__name__}"
+
+
+def _images(data: Dataset) -> str:
+    try:
+        return f", {data.training_images:,} images" if data.training_images else ""
+    except UsageError:  # the user's own images, and there are none at the recipe's path
+        return ""
+
+
+def _measured(name: str) -> str:
+    """A published network's numbers, clean and under attack."""
+    rows = [Measurement(**row) for row in about(name)["measured"]]
+    return ", ".join(f"{row.what.removeprefix('accuracy under ')} {percent(row.value)} % of {row.n:,}" for row in rows)
+
+
+_LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
+    "recipes": lambda: ((name, _budget(run)) for name, run in recipes().items()),
+    "methods": METHODS.items,
+    "attacks": lambda: ((name, what) for name, (what, _) in ATTACKS.items()),
+    "data": lambda: ((name, _first_line(made)) for name, made in classes(Dataset).items()),
+    "models": lambda: [*((name, _first_line(made)) for name, made in builders().items()), _OWN],
+    "published": lambda: ((name, _measured(name)) for name in published()),
+    "tables": lambda: ((name, made.title) for name, made in tables().items()),
+}

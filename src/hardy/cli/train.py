@@ -1,6 +1,7 @@
 """hardy train: train a recipe, or go on with an interrupted run."""
 
 import dataclasses
+import shlex
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,8 @@ from typing import Annotated, Any
 import torch
 import tyro
 
-from hardy.cli.console import both_forms, err, out, percent, progress, table
-from hardy.cli.flags import parse, swap
-from hardy.describe import leaves
+from hardy.cli.console import err, out, percent, progress, shown, table
+from hardy.cli.flags import device, parse, swap
 from hardy.errors import UsageError
 from hardy.recipes import recipe
 from hardy.training.estimate import seconds_per_step
@@ -35,7 +35,8 @@ class Place:
 class Command:
     """Train a recipe. The same command goes on with an interrupted run.
 
-    Whole parts are swapped by name: --optimizer sgd, --optimizer.schedule cosine, --average ema, --model wideresnet.
+    Whole parts are swapped by name: --optimizer sgd, --optimizer.schedule cosine, --average ema, --model wrn_34_10,
+    --model mypackage.mymodule:build, --data folder --data.path IMAGES. --name or --out then give the run a folder of its own.
     """
 
     run: Annotated[Run, tyro.conf.arg(name="")]
@@ -58,14 +59,15 @@ def main(args: list[str]) -> None:
         )
     default = recipe(args[0])
     run, place = settings_of(default, args[1:], f"hardy train {args[0]}")
-    print_changes(default, run)
+    on = device(place.device)
     folder = place.out or Path("runs") / run.name
+    if print_changes(default, run) and run.name == default.name and place.out is None:
+        err.print(f"It keeps the recipe's name and folder, {folder}; --name or --out give it others.")
     if place.dry_run:
-        dry_run(run, place, folder)
+        dry_run(run, folder, on)
         return
-    device = torch.device(place.device) if place.device else None
-    with_progress(run, folder, data_root=place.data_root, offline=place.offline, device=device)
-    out.print(f"{run.name} is trained: {folder}\nNext: hardy evaluate {folder}")
+    with_progress(run, folder, data_root=place.data_root, offline=place.offline, device=on)
+    out.print(f"{run.name} is trained: {folder}\nNext: hardy evaluate {shlex.quote(str(folder))}")
 
 
 def settings_of(default: Run, args: list[str], prog: str) -> tuple[Run, Place]:
@@ -85,24 +87,34 @@ def _of_length(default: Run, args: list[str]) -> Run:
     return default
 
 
-def print_changes(default: Run, run: Run) -> None:
-    """Print the settings in which a run differs from its recipe, those that come with a swapped part included."""
-    old, new = leaves(default), leaves(run)
-    for name in sorted(old | new, key=[*old, *new].index):
-        if old.get(name) != new.get(name):
-            was, now = (shown(side[name]) if name in side else "not there" for side in (old, new))
-            err.print(f"{name}: {now} (the recipe: {was})")
+def echo(settings: Any, name: str = "") -> dict[str, Any]:
+    """Every setting by its dotted name; a part, by the name of its class, stands before the settings that are its own."""
+    if not dataclasses.is_dataclass(settings):
+        return {name: settings}
+    found: dict[str, Any] = {name: type(settings).__name__} if name else {}
+    for field in dataclasses.fields(settings):
+        found |= echo(getattr(settings, field.name), f"{name}.{field.name}" if name else field.name)
+    return found
 
 
-def dry_run(run: Run, place: Place, folder: Path) -> None:
+def print_changes(default: Run, run: Run) -> bool:
+    """Print in what a run differs from its recipe, parts and the settings that come with them; whether it does at all."""
+    old, new = echo(default), echo(run)
+    changed = [name for name in sorted(old | new, key=[*old, *new].index) if old.get(name) != new.get(name)]
+    for name in changed:
+        was, now = (shown(name, side[name]) if name in side else "not there" for side in (old, new))
+        err.print(f"{name}: {now} (the recipe: {was})")
+    return bool(changed)
+
+
+def dry_run(run: Run, folder: Path, on: torch.device) -> None:
     """Print every setting, and how long the run would take on this machine."""
-    device = torch.device(place.device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    table(None, ("setting", "value"), ((name, shown(value)) for name, value in leaves(run).items()), left=2)
+    table(None, ("setting", "value"), ((name, shown(name, value)) for name, value in echo(run).items()), left=2)
     there = run.data.training_images
     held_out = run.validation.images if run.validation.images > run.data.unused_images else 0
     steps = run.length(there - held_out) if there else run.steps
-    seconds = seconds_per_step(run, device)
-    out.print(f"\nfolder     {folder}\nprecision  {resolve(run.precision, device)} on {device.type}")
+    seconds = seconds_per_step(run, on)
+    out.print(f"\nfolder     {folder}\nprecision  {resolve(run.precision, on)} on {on.type}")
     if steps is None:
         out.print(f"time       {seconds:.3g} s a step")
     else:
@@ -110,11 +122,6 @@ def dry_run(run: Run, place: Place, folder: Path) -> None:
         out.print(
             f"time       about {whole}: {steps:,} steps of {seconds:.3g} s, measured now; validation comes on top"
         )
-
-
-def shown(value: Any) -> str:
-    """A setting as it is echoed: numbers in both forms."""
-    return both_forms(value) if isinstance(value, float) else str(value)
 
 
 def duration(seconds: float) -> str:
@@ -125,9 +132,7 @@ def duration(seconds: float) -> str:
     return f"{seconds:.0f} seconds"
 
 
-def with_progress(
-    run: Run, folder: Path, *, data_root: Path | None, offline: bool, device: torch.device | None
-) -> Path:
+def with_progress(run: Run, folder: Path, *, data_root: Path | None, offline: bool, device: torch.device) -> Path:
     """Train with a progress bar and, at the end of each epoch, a line on standard error."""
     err.print(f"{run.name} -> {folder}")
     started = time.monotonic()

@@ -1,17 +1,17 @@
 """Accuracy, clean and under attack: every image its own problem, its verdict a float32 forward pass."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from hardy.attacks.attack import Attack, Forward, State
+from hardy.attacks.attack import Attack, Forward, State, check_found, is_logits, kind
 from hardy.attacks.names import named
 from hardy.data.split import Split
-from hardy.describe import describe, require
+from hardy.describe import describe, first_line, fitted, require
 from hardy.errors import UsageError
 from hardy.models.classifier import frozen, full_precision
 from hardy.randomness import Noise
@@ -45,9 +45,9 @@ class Counted:
 
 
 def evaluate(
-    model: nn.Module,
+    model: Forward,
     split: Split,
-    attacks: Sequence[str] | Mapping[str, Attack | None] = ("clean", "fgsm", "pgd-20", "cw-20"),
+    attacks: Iterable[str | Attack] | Mapping[str, Attack | None] = ("clean", "fgsm", "pgd-20", "cw-20"),
     *,
     eps: float = 8 / 255,
     judge: Judge = "last",
@@ -60,16 +60,18 @@ def evaluate(
 ) -> list[Measurement]:
     """One row for each attack: the fraction of images classified correctly, with its interval.
 
-    attacks: names (see `hardy list attacks`; they get an Linf ball of `eps`), or names with attack objects; None is no
-    attack. judge: an image counts as broken if it is misclassified at the attack's "last" iterate, as the papers ran PGD and
-    CW, or at "any" of them; NATTACK is always judged where it stops. An image that is misclassified unperturbed is never
-    counted as robust. settings: what else belongs into each row. measured: called with each row as soon as there is one.
-    Evaluation mode is forced and undone.
+    model: a network, or another function of images that gives logits. attacks: a list of names (see `hardy list attacks`;
+    they get an Linf ball of `eps`) and attack objects, or a dictionary of names to attack objects; None is no attack.
+    judge: an image counts as broken if it is misclassified at the attack's "last" iterate, as the papers ran PGD and CW, or
+    at "any" of them; NATTACK is always judged where it stops. An image that is misclassified unperturbed is never counted as
+    robust. settings: what else belongs into each row. measured: called with each row as soon as there is one.
+    Evaluation mode is forced and undone where the network is a module.
 
-    Raises: UsageError for an unknown attack, or a network whose output on the first images is not finite (N, classes).
+    Raises: UsageError for an unknown attack, a value of another type, or a network whose output on the first images is not
+    finite (N, classes); FailedError for an attack that ends in NaN or infinite pixels.
     """
-    chosen = {name: named(name, eps) for name in attacks} if not isinstance(attacks, Mapping) else dict(attacks)
-    require(len(split) > 0, "n", len(split), "at least 1 image")
+    judge, seed, batch = fitted(judge, Judge, "judge"), fitted(seed, int, "seed"), fitted(batch, int, "batch")
+    chosen = _chosen(attacks, fitted(eps, float, "eps"))
     require(batch > 0, "batch", batch, "at least 1")
     check_network(model, split)
     clean = classify(model, split, batch)
@@ -84,24 +86,44 @@ def evaluate(
     return rows
 
 
-def check_network(model: nn.Module, split: Split) -> None:
-    """Raises UsageError unless the network turns these images into finite logits, one a class of the data."""
+def _chosen(attacks: object, eps: float) -> dict[str, Attack | None]:
+    """The attacks by the names that their rows get."""
+    if isinstance(attacks, Mapping):
+        pairs = list(attacks.items())
+    elif isinstance(attacks, Iterable) and not isinstance(attacks, str):
+        pairs = [(a, named(a, eps)) if isinstance(a, str) else (getattr(a, "summary", ""), a) for a in attacks]
+    else:
+        pairs = [("", attacks)]
+    if not all(isinstance(name, str) and name and isinstance(a, Attack | None) for name, a in pairs):
+        form = 'a list of names and attacks, as in ["clean", "pgd-20"], or a dictionary of names to attacks'
+        raise UsageError(f"attacks is {attacks!r}; it must be {form}.")
+    return dict(pairs)
+
+
+def check_network(model: Forward, split: Split) -> None:
+    """Raises UsageError unless there are images, and the network turns them into finite logits, one a class of the data."""
+    if not callable(model):
+        raise UsageError(f"The network is {kind(model)}; it must be a module or function, such as hardy.load gives.")
+    if not isinstance(split, Split):
+        raise UsageError(
+            f"The data is {kind(split)}; it must be one hardy.data.Split, such as test of run.data.load()."
+        )
+    require(len(split) > 0, "n", len(split), "at least 1 image")
     with full_precision(model), frozen(model), torch.no_grad():
         try:
             out = model(split.x(slice(0, 2)))
         except RuntimeError as error:
-            raise UsageError(f"The network cannot take images of shape {split.shape}: {error}") from error
+            raise UsageError(f"The network cannot take images of shape {split.shape}: {first_line(error)}.") from error
     wanted = (min(2, len(split)), len(split.classes))
-    if not isinstance(out, Tensor) or tuple(out.shape) != wanted:
-        given = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
+    if not is_logits(out) or tuple(out.shape) != wanted:
         raise UsageError(
-            f"For {wanted[0]} images the network gives {given}; logits {wanted} are needed for {wanted[1]} classes."
+            f"For {wanted[0]} images the network gives {kind(out)}; logits {wanted} are needed for {wanted[1]} classes."
         )
     if not bool(out.isfinite().all()):
         raise UsageError("The network gives NaN or infinite logits on unperturbed images; are its weights damaged?")
 
 
-def classify(model: nn.Module, split: Split, batch: int = 500) -> Outcome:
+def classify(model: Forward, split: Split, batch: int = 500) -> Outcome:
     """Which unperturbed images are classified correctly; NaN or infinite logits are wrong."""
     started = time.perf_counter()
     with frozen(model):
@@ -113,7 +135,7 @@ def classify(model: nn.Module, split: Split, batch: int = 500) -> Outcome:
 
 
 def under_attack(
-    model: nn.Module,
+    model: Forward,
     split: Split,
     attack: Attack,
     correct: Tensor | None = None,
@@ -130,14 +152,14 @@ def under_attack(
     source file, so that neither batch size nor order changes them.
     """
     started = time.perf_counter()
-    robust = (classify(model, split, batch).correct if correct is None else correct).clone()
-    waiting = robust.nonzero().squeeze(1)
-    total, room = len(waiting), max(1, batch // attack.copies)
+    room = max(1, batch // attack.copies)
     judge = "last" if attack.stops_at_success else judge  # it has made its own tests: where it stopped is what counts
     counted = Counted(model)
     noise = Noise(seed, split.indices, purpose="evaluation")
-    active, state = waiting[:0], None
     with frozen(model):
+        robust = (classify(model, split, batch).correct if correct is None else correct).clone()
+        waiting = robust.nonzero().squeeze(1)
+        total, active, state = len(waiting), waiting[:0], None
         while len(active) or len(waiting):
             if len(active) < room and len(waiting):
                 new, waiting = waiting[: room - len(active)], waiting[room - len(active) :]
@@ -165,6 +187,7 @@ def _decide(f: Counted, y: Labels, state: State, judge: Judge, iterations: int) 
     asked = state.done | (judge == "any")
     broken = torch.zeros_like(state.done)
     if bool(asked.any()):
+        check_found(state.x_adv[asked])
         broken[asked] = ~verdict(f, state.x_adv[asked], y[asked])
     state.done &= broken | (state.step >= iterations)
     return state.done | broken, broken

@@ -12,15 +12,17 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
+from hardy.attacks.attack import Forward
+from hardy.attacks.pgd import gradient_at
 from hardy.data.split import Split
-from hardy.describe import require
+from hardy.describe import fitted, require
 from hardy.evaluation.accuracy import check_network
 from hardy.losses.logits import cross_entropy
 from hardy.models.classifier import frozen, full_precision
 from hardy.results import Measurement
-from hardy.types import Images, PerSample
+from hardy.types import Images, Labels, PerSample
 
 BRIGHTNESS = (-0.15, 0.15)  # shifts of the paper's Table 2a
 GAMMA = (0.8, 1.2)  # exponents of the paper's Table 2b
@@ -42,7 +44,7 @@ def gamma(x: Images, exponent: float) -> Images:
 
 
 def loss_sensitivity(
-    model: nn.Module,
+    model: Forward,
     split: Split,
     *,
     shifts: tuple[float, ...] = BRIGHTNESS,
@@ -55,8 +57,11 @@ def loss_sensitivity(
 
     settings: what else belongs into each row.
 
-    Raises: UsageError for a shift outside [-1, 1], an exponent not above 0, or a network that does not fit the images.
+    Raises: UsageError for a shift outside [-1, 1], an exponent not above 0, no images, or a network that does not fit
+    them or gives no gradient.
     """
+    shifts, exponents = fitted(shifts, tuple[float, ...], "shifts"), fitted(exponents, tuple[float, ...], "exponents")
+    require(fitted(batch, int, "batch") > 0, "batch", batch, "at least 1")
     for shift in shifts:
         require(-1 <= shift <= 1, "brightness shift", shift, "in [-1, 1]")
     for exponent in exponents:
@@ -75,18 +80,18 @@ def loss_sensitivity(
     return rows
 
 
-def gradient_norms(
-    model: nn.Module, split: Split, transform: Callable[[Images], Images], batch: int = 100
-) -> PerSample:
+def gradient_norms(model: Forward, split: Split, transform: Callable[[Images], Images], batch: int = 100) -> PerSample:
     """L2 norm of the loss gradient at each transformed image, in evaluation mode and full precision."""
     norms = []
-    with frozen(model), full_precision(model), torch.enable_grad():
-        for first in range(0, len(split), batch):
-            part = slice(first, first + batch)
-            x = transform(split.x(part)).detach().requires_grad_()
-            (grad,) = torch.autograd.grad(cross_entropy(model(x), split.labels[part]).sum(), x)
+    with frozen(model), full_precision(model):
+        for part in torch.arange(len(split), device=split.labels.device).split(batch):
+            grad = _gradient(model, transform(split.x(part)), split.labels[part])
             norms.append(grad.flatten(1).norm(dim=1))
     return torch.cat(norms)
+
+
+def _gradient(model: Forward, x: Images, y: Labels) -> Tensor:
+    return gradient_at(x, lambda at: cross_entropy(model(at), y))
 
 
 def _row(norms: PerSample, what: str, run: str, settings: dict[str, Any], seconds: float) -> Measurement:

@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 
+import torch
 from torch import Tensor
 
 from hardy.describe import require, settings
@@ -17,11 +18,18 @@ class Criterion(ABC):
     def __call__(self, out: Tensor, target: Tensor) -> PerSample: ...
 
 
+def check_labels(y: Tensor) -> None:
+    """Raises UsageError unless y is int64 (N,)."""
+    if y.dtype != torch.int64 or y.ndim != 1:
+        raise UsageError(f"Labels are {y.dtype} {tuple(y.shape)}; they must be int64 (N,).")
+
+
 @settings
 class CrossEntropy(Criterion):
     """Cross-entropy of logits (N, K) and labels (N,)."""
 
     def __call__(self, out: Tensor, target: Tensor) -> PerSample:
+        check_labels(target)
         return of_logits.cross_entropy(out, target)
 
 
@@ -30,10 +38,10 @@ class KL(Criterion):
     """KL(target || softmax(logits)) of logits (N, K) and probabilities (N, K): the inner problem of TRADES."""
 
     def __call__(self, out: Tensor, target: Tensor) -> PerSample:
-        if not target.is_floating_point():  # with as many images as classes, labels would pass for probabilities
-            raise UsageError(
-                f"KL compares logits with probabilities (N, K); the target is {target.dtype}, as labels are."
-            )
+        floating = out.is_floating_point() and target.is_floating_point()
+        if not floating or target.shape != out.shape:  # labels would be broadcast
+            given = " and ".join(f"{t.dtype} {tuple(t.shape)}" for t in (out, target))
+            raise UsageError(f"KL compares logits with probabilities, floating-point (N, K); they are {given}.")
         return of_logits.kl(out, target)
 
 
@@ -52,6 +60,7 @@ class Margin(Criterion):
         require(self.kappa >= 0, "kappa", self.kappa, "at least 0")
 
     def __call__(self, out: Tensor, target: Tensor) -> PerSample:
+        check_labels(target)
         return -(of_logits.margin(out, target) + self.kappa).clamp_min(0)
 
 
@@ -60,4 +69,5 @@ class DLR(Criterion):
     """Difference of logits ratio: invariant to a shift and a scale of the logits (AutoAttack)."""
 
     def __call__(self, out: Tensor, target: Tensor) -> PerSample:
+        check_labels(target)
         return of_logits.dlr(out, target)

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-from hardy.describe import require
+from hardy.describe import first_line, fitted, require
+from hardy.errors import UsageError
 from hardy.randomness import Noise
 from hardy.types import Features, Images, Logits, Maps
 
@@ -91,21 +92,35 @@ class Architecture(ABC):
 
         The numbers of a parameter depend on its name alone, not on the order in which layers were made.
 
-        Raises: UsageError for fewer than two classes, or a normalisation of another number of channels.
+        Raises: UsageError for fewer than two classes, a normalisation of another number of channels, or sizes that no memory
+        has room for.
         """
-        require(classes >= 2, "classes", classes, "at least 2")
-        require(channels >= 1, "channels", channels, "at least 1")
         allowed = f"empty or have {channels} numbers, one for each channel of the images"
         require(len(self.mean) in (0, channels), "mean", self.mean, allowed)
         noise = Noise.of_batch(1) if noise is None else noise.shared
-        # layers fill themselves from torch's global generator when they are made, except on the meta device
-        with torch.device("meta"):
-            model = self.empty(classes, channels)
-        model.to_empty(device="cpu")
-        model.mean = _per_channel(self.mean or (0.0,) * channels)
-        model.deviation = _per_channel(self.deviation or (1.0,) * channels)
-        model.initialise(noise.derive("weights"))
+        with outside_inference():
+            model = self.outline(classes, channels)
+            try:
+                model.to_empty(device="cpu")
+            except RuntimeError as error:
+                raise UsageError(f"There is no room for {self}: {first_line(error)}.") from error
+            model.mean = _per_channel(self.mean or (0.0,) * channels)
+            model.deviation = _per_channel(self.deviation or (1.0,) * channels)
+            model.initialise(noise.derive("weights"))
         return model.train()
+
+    def outline(self, classes: int, channels: int) -> Classifier:
+        """The network in float32 on the meta device, which takes no memory and no random numbers, whatever its sizes.
+
+        Raises: UsageError for fewer than two classes, or sizes that no tensor can have.
+        """
+        require(fitted(classes, int, "classes") >= 2, "classes", classes, "at least 2")
+        require(fitted(channels, int, "channels") >= 1, "channels", channels, "at least 1")
+        try:
+            with torch.device("meta"):
+                return self.empty(classes, channels).float()
+        except (RuntimeError, TypeError, OverflowError) as error:  # as many kinds as there are ways to be too large
+            raise UsageError(f"{self} with {classes} classes cannot be built: {first_line(error)}.") from error
 
 
 def _per_channel(values: Sequence[float]) -> Tensor:
@@ -143,19 +158,26 @@ def initialise(model: nn.Module, noise: Noise) -> None:
 
 
 @contextmanager
-def crafting(model: nn.Module, batch_norm: BatchNormMode = "eval") -> Iterator[None]:
+def crafting(model: object, batch_norm: BatchNormMode = "eval") -> Iterator[None]:
     """The network as attacks see it: parameters without gradient, batch norm in the named mode; all restored on exit.
 
     "eval" uses the running statistics and leaves them bit-identical. "train" uses those of the batch and lets every
-    forward pass update the running ones, as the RLFAT and Madry code does.
+    forward pass update the running ones, as the RLFAT and Madry code does. Of a function that is no module nothing is known,
+    and nothing changed. Inside, torch's inference mode is off: it allows no gradients.
+
+    Raises: UsageError for a network whose parameters or buffers were made in inference mode.
     """
-    modes = {module: module.training for module in model.modules()}
-    wanted = {parameter: parameter.requires_grad for parameter in model.parameters()}
+    network = model if isinstance(model, nn.Module) else nn.Module()
+    modes = {module: module.training for module in network.modules()}
+    wanted = {parameter: parameter.requires_grad for parameter in network.parameters()}
+    if any(tensor.is_inference() for tensor in (*wanted, *network.buffers())):
+        raise UsageError("The network was made in torch's inference mode, which allows no gradients; make it outside.")
     try:
-        model.train(batch_norm == "train")
+        network.train(batch_norm == "train")
         for parameter in wanted:
             parameter.requires_grad_(False)
-        yield
+        with outside_inference():
+            yield
     finally:
         for module, mode in modes.items():
             module.training = mode
@@ -163,9 +185,14 @@ def crafting(model: nn.Module, batch_norm: BatchNormMode = "eval") -> Iterator[N
             parameter.requires_grad_(needed)
 
 
-def frozen(model: nn.Module) -> AbstractContextManager[None]:
+def frozen(model: object) -> AbstractContextManager[None]:
     """`crafting` with batch norm in eval mode: nothing of the network changes inside."""
     return crafting(model, "eval")
+
+
+def outside_inference() -> AbstractContextManager[None]:
+    """Torch's inference mode is off inside; whether gradients are on changes with it alone."""
+    return torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
 
 
 @contextmanager

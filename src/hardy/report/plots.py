@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from hardy.describe import require
 from hardy.files import write_whole
 
 if TYPE_CHECKING:
@@ -14,6 +15,15 @@ if TYPE_CHECKING:
 
 # Okabe and Ito's colours: distinct for colour-blind readers too
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#000000")
+
+FORMATS = ("png", "svg", "pdf", "eps", "jpg", "jpeg", "tif", "tiff", "webp")  # endings of pictures
+
+
+def format_of(path: Path) -> str:
+    """The format that a path's ending chooses; PNG where it has none. Raises: UsageError for one that is none of FORMATS."""
+    ending = path.suffix.removeprefix(".").lower() or "png"
+    require(ending in FORMATS, "the ending of a picture's name", path.suffix, f"one of {', '.join(FORMATS)}")
+    return ending
 
 
 def panels(path: Path, rows: Sequence[Sequence[tuple[str, npt.NDArray[Any]] | None]]) -> None:
@@ -59,6 +69,6 @@ def curves(
 
 
 def save(path: Path, figure: "Figure") -> None:
-    """Write a figure whole; its format is the path's ending, PNG where that says nothing."""
-    kind = path.suffix.removeprefix(".").lower() or "png"
+    """Write a figure whole, in the format of the path's ending."""
+    kind = format_of(path)
     write_whole(path, lambda partial: figure.savefig(partial, dpi=150, format=kind))
