@@ -3,13 +3,15 @@
 import ast
 import re
 import shlex
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 import hardy
-from hardy.__main__ import COMMANDS
+from hardy.__main__ import COMMANDS, main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -53,6 +55,37 @@ def test_the_python_example_runs(monkeypatch, tmp_path, capsys):
         "accuracy under pgd-20",
         "accuracy under cw-20",
     ]
+
+
+@pytest.fixture
+def own_problem(monkeypatch, tmp_path):
+    """A folder of images of two classes, and the README's network."""
+    for label, name in enumerate(("dark", "light")):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for i in range(60):
+            Image.new("RGB", (40, 36), (60 + 120 * label + i % 9,) * 3).save(tmp_path / "images" / name / f"{i}.png")
+    (tmp_path / "mynet.py").write_text(_block("python", "# mynet.py"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    yield
+    sys.modules.pop("mynet", None)
+
+
+@pytest.mark.usefixtures("own_problem")
+def test_the_example_of_ones_own_images_and_network_runs_as_commands(capsys):
+    for line in _block("sh", "rlfat-t-folder").splitlines():
+        command = shlex.split(line)[1:]
+        assert main([*command, *(["--epochs", "1"] if command[0] == "train" else [])]) == 0, capsys.readouterr().err
+    assert "accuracy under pgd-20" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("own_problem")
+def test_the_example_of_ones_own_images_and_network_runs_from_python(monkeypatch, capsys):
+    whole = hardy.recipe
+    monkeypatch.setattr(hardy, "recipe", lambda name: replace(whole(name), epochs=1))
+    exec(_block("python", "import mynet"), {})
+    assert capsys.readouterr().out.count(",") == 3
 
 
 def test_every_command_the_readme_names_exists():
