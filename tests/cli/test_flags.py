@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from hardy.attacks import Linf
-from hardy.cli.flags import device, new_file, number, parse, swap
+from hardy.cli.checks import device, new_file
+from hardy.cli.flags import number, parse, swap
 from hardy.cli.train import settings_of
 from hardy.data import Folder
 from hardy.describe import leaves

@@ -9,9 +9,10 @@ import torch
 import tyro
 from torch import Tensor
 
+from hardy.cli.checks import device, new_file
 from hardy.cli.console import err, out, table
 from hardy.cli.evaluate import storing
-from hardy.cli.flags import admit, device, new_file, parse, swap
+from hardy.cli.flags import admit, parse, swap
 from hardy.data.block_shuffle import Cuts, block_order, block_shuffle
 from hardy.data.dataset import Dataset
 from hardy.data.digits import Digits

@@ -13,8 +13,9 @@ import tyro
 from hardy.attacks.attack import Attack
 from hardy.attacks.balls import Ball, Linf
 from hardy.attacks.names import named
+from hardy.cli.checks import device, new_file
 from hardy.cli.console import both_forms, err, measurement_row, out, progress, table
-from hardy.cli.flags import admit, device, new_file, parse
+from hardy.cli.flags import admit, parse
 from hardy.data.split import Split
 from hardy.describe import rebuild, require
 from hardy.errors import FailedError

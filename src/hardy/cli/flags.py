@@ -4,15 +4,12 @@ import dataclasses
 import functools
 import inspect
 import math
-import os
 import sys
-import tempfile
 import typing
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-import torch
 import tyro
 
 from hardy import models
@@ -121,39 +118,6 @@ def builders() -> dict[str, Callable[[], Architecture]]:
         for name, made in hints.items()
         if isinstance(made, type) and issubclass(made, Architecture)
     }
-
-
-def device(name: str | None) -> torch.device:
-    """The device of that name; without one, a GPU where there is one.
-
-    Raises: UsageError, saying what is there, for a device that is not, or that cannot be used.
-    """
-    gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    known = ["cpu", *(["cuda", *gpus] if gpus else [])]
-    name = name or ("cuda" if gpus else "cpu")
-    if name not in known:
-        raise UsageError(
-            f"device is {name!r}; it must be {' or '.join(known)}{'' if gpus else ': there is no GPU here'}."
-        )
-    try:
-        torch.empty(0, device=name)
-    except RuntimeError as error:  # one that another process has for itself, or that is broken
-        raise UsageError(f"The device {name!r} cannot be used: {str(error).splitlines()[0]}") from error
-    return torch.device(name)
-
-
-def new_file(path: Path, flag: str) -> None:
-    """Check that a file is not there and can be made, before hours go into what it is to hold.
-
-    Raises: UsageError if something is there, a symbolic link that leads nowhere included, or nothing can be put there.
-    """
-    if os.path.lexists(path):
-        raise UsageError(f"{path} exists already; {flag} names a new file, so that nothing is overwritten.")
-    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
-    try:
-        tempfile.TemporaryFile(dir=folder).close()
-    except OSError as error:
-        raise UsageError(f"{path} cannot be written; {folder}: {error.strerror}. {flag} names a new file.") from error
 
 
 def _is_part(value: Any, path: list[str]) -> bool:

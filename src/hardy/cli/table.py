@@ -10,6 +10,7 @@ from typing import Annotated
 import torch
 import tyro
 
+from hardy.cli.checks import device
 from hardy.cli.console import err, out, table
 from hardy.cli.flags import parse
 from hardy.cli.train import duration
@@ -67,6 +68,8 @@ def main(args: list[str]) -> None:
     trainings = list(dict.fromkeys(cell.job.train for cell in wanted))
     jobs: list[Job] = [job for training in trainings for job in (training, *_of(training, wanted))]
     folder = options.out / options.scale / "jobs"
+    if options.device is not None:
+        device(options.device)
     place = Place(options.data_root, options.offline, options.device)
     err.print(f"{asked.title}; scale {options.scale}: {asked.scales[options.scale]}")
     if options.status:
@@ -158,14 +161,14 @@ def _write(asked: Table, options: Options, lines: list[Line]) -> None:
 
 def _dry_run(trainings: list[Train], wanted: list[_Wanted], jobs: list[Job], place: Place) -> None:
     """List the jobs with the time that they would take, from a few passes measured now."""
-    device = place.on
+    on = place.on
     seconds: dict[str, float] = {}
     for training in trainings:
         run = training.run
         err.print(f"timing {run.name}")
         images = (run.data.training_images or 0) - max(0, run.validation.images - run.data.unused_images)
-        seconds[training.name] = run.length(images) * seconds_per_step(run, device)
-        forward, backward = seconds_per_pass(run, device)
+        seconds[training.name] = run.length(images) * seconds_per_step(run, on)
+        forward, backward = seconds_per_pass(run, on)
         for measuring in _of(training, wanted):
             seconds[measuring.name] = measuring.n * _cost(measuring, forward, backward)
     rows = []
@@ -174,7 +177,7 @@ def _dry_run(trainings: list[Train], wanted: list[_Wanted], jobs: list[Job], pla
         rows.append((job.name, "done" if job.done() else duration(left)))
     table(None, ("job", "at most"), rows)
     total = sum(seconds[job.name] for job in jobs if not job.done())
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    where = torch.cuda.get_device_name(on) if on.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
     out.print(
         f"\nabout {duration(total)} ({total / 3600:.1f} hours) one after another on {where}; validation comes on top"
     )

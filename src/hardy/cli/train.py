@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import torch
 import tyro
 
+from hardy.cli.checks import device
 from hardy.cli.console import err, out, percent, progress, shown, table
-from hardy.cli.flags import device, parse, swap
+from hardy.cli.flags import parse, swap
 from hardy.errors import UsageError
 from hardy.recipes import recipe
 from hardy.training.estimate import seconds_per_step
