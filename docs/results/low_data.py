@@ -1,90 +1,158 @@
-"""The table and the figure of the low-data comparison in the README, from the runs' own rows.
+"""The low-data comparison of the README: its rows, table, figure and published networks, from the runs of `hardy table rlfat-1b`.
 
-python docs/results/low_data.py collect RUNS   copies what RUNS/<method>-cifar10-small measured to low-data.jsonl
-python docs/results/low_data.py show           prints the table, draws low-data.png
+python docs/results/low_data.py collect RUN ...   copies what complete runs measured to low-data.jsonl
+python docs/results/low_data.py show              prints the table, draws low-data.png
+python docs/results/low_data.py publish RUN ...   puts last weights, settings and rows under src/hardy/published
 """
 
 import json
 import re
+import shutil
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from hardy.files import digest
+from hardy.models.published import FOLDER
 from hardy.report.plots import curves
 from hardy.results import read
 
 HERE = Path(__file__).parent
 ROWS = HERE / "low-data.jsonl"
-METHODS = {"pgdat": "PGD-AT", "trades": "TRADES", "rlfat-p": "RLFAT-P", "rlfat-t": "RLFAT-T"}
-ATTACKS = ("clean accuracy", "accuracy under pgd-20", "accuracy under cw-20", "accuracy under nattack")
+METHODS = {
+    "pgdat": "PGD-AT",
+    "trades": "TRADES",
+    "rlfat-p": "RLFAT-P",
+    "rlfat-t": "RLFAT-T",
+    "rbsat-p": "RBSAT-P",
+    "pgdat-rolled": "PGD-AT, rolled",
+}
+ATTACKS = {
+    "clean accuracy": "clean",
+    "accuracy under pgd": "pgd",
+    "accuracy under pgd-20": "pgd",
+    "accuracy under cw": "cw",
+    "accuracy under cw-20": "cw",
+    "accuracy under nattack": "nattack",
+}
+LARGEST = 3_000_000  # bytes of a published network
+TRAINED = ("hardy", "commit", "torch", "python", "device", "precision", "threads", "origin", "steps", "started")
+
+Line = dict[str, Any]
 
 
-def collect(runs: Path) -> None:
-    """One line a run, a validation of the training, and a measurement; without where the data lay on the machine."""
-    lines = []
-    for method in METHODS:
-        folder = runs / f"{method}-cifar10-small"
-        if not (folder / "results.jsonl").exists():
-            continue
-        described = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        described["origin"] = _without_place(described["origin"])
-        lines.append({"kind": "run", "method": method, **described})
-        metrics = [json.loads(line) for line in (folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
-        lines += [{"method": method, **row} for row in metrics if row["kind"] == "validation"]
-        for row in read(folder / "results.jsonl")[0]:
-            settings = {**row.settings, "data": _without_place(row.settings["data"])}
-            lines.append({"kind": "measurement", "method": method, **asdict(row), "settings": settings})
+def collect(runs: list[Path]) -> None:
+    """One line a run, a validation of its training, and a measurement; without where the data lay on the machine."""
+    lines: list[Line] = []
+    for run in runs:
+        described = _described(run)
+        which = {"method": described["run"]["name"].removesuffix("-cifar10-small"), "seed": described["run"]["seed"]}
+        lines.append({"kind": "run", **which, **described})
+        lines += [{**which, **row} for row in _rows(run / "metrics.jsonl") if row["kind"] == "validation"]
+        lines += [{"kind": "measurement", **which, **row} for row in _measured(run)]
     ROWS.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+
+def publish(run: Path) -> str:
+    """Copy one network into the package, named by its recipe and, but for the first, its seed; its name."""
+    described = _described(run)
+    seed = described["run"]["seed"]
+    name = described["run"]["name"] + (f"-seed{seed}" if seed else "")
+    weights = run / "last.safetensors"
+    if weights.stat().st_size > LARGEST:
+        raise SystemExit(f"{weights} has {weights.stat().st_size:,} bytes; at most {LARGEST:,} are published.")
+    sha256 = digest(weights)
+    told = {
+        "run": described["run"],
+        "trained": {key: described[key] for key in TRAINED if key in described} | {"steps": _last_step(run)},
+        "measured": [row for row in _measured(run) if row["settings"].get("weights sha256") == sha256],
+        "sha256": sha256,
+    }
+    shutil.copyfile(weights, FOLDER / f"{name}.safetensors")
+    (FOLDER / f"{name}.json").write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    return name
+
+
+def show() -> None:
+    """The table as Markdown on standard output, and the figure."""
+    lines = _rows(ROWS)
+    runs = [line for line in lines if line["kind"] == "run"]
+    runs.sort(key=lambda run: (list(METHODS).index(run["method"]), run["seed"]))
+    print("| method | weights | clean | PGD-20 | CW-20 | NATTACK |\n|---|---|---|---|---|---|")
+    for which in ("last", "best"):
+        for run in runs:
+            own = [line for line in lines if (line["method"], line["seed"]) == (run["method"], run["seed"])]
+            # a measurement that was repeated counts once, the newest
+            found = {
+                ATTACKS[line["what"]]: line
+                for line in own
+                if line["kind"] == "measurement" and line["settings"].get("weights") == which
+            }
+            if found:
+                cells = [_cell(found[name]) if name in found else "–" for name in ("clean", "pgd", "cw", "nattack")]
+                print(f"| {_title(run)} | {which} (epoch {_epoch(own, found)}) | {' | '.join(cells)} |")
+    drawn = {}
+    for run in runs:
+        points = [
+            line
+            for line in lines
+            if line["kind"] == "validation" and (line["method"], line["seed"]) == (run["method"], run["seed"])
+        ]
+        if run["seed"] == 0:
+            drawn[_title(run)] = ([p["epoch"] for p in points], [100 * p["robust"] for p in points])
+    curves(
+        HERE / "low-data.png",
+        drawn,
+        x_label="epoch",
+        y_label="accuracy under PGD-10, % of 500 held-out images",
+        title="5,000 training images of CIFAR-10, PreActResNet-18 of width 16, Linf 8/255, seed 0",
+    )
+
+
+def _title(run: Line) -> str:
+    return METHODS[run["method"]] + (f", seed {run['seed']}" if run["seed"] else "")
+
+
+def _described(run: Path) -> Line:
+    described: Line = json.loads((run / "run.json").read_text(encoding="utf-8"))
+    return {**described, "origin": _without_place(described["origin"])}
+
+
+def _measured(run: Path) -> Iterator[Line]:
+    for row in read(run / "results.jsonl")[0]:
+        yield {**asdict(row), "settings": {**row.settings, "data": _without_place(row.settings["data"])}}
 
 
 def _without_place(origin: str) -> str:
     return re.sub(r" from [^;]*;", ";", origin)
 
 
-def show() -> None:
-    """The table as Markdown on standard output, and the figure."""
-    lines = [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
-    print("| method | weights | clean | PGD-20 | CW-20 | NATTACK |\n|---|---|---|---|---|---|")
-    measured = {method: title for method, title in METHODS.items() if any(line["method"] == method for line in lines)}
-    for which in ("last", "best"):
-        for method, title in measured.items():
-            # a measurement that was repeated counts once, the newest
-            found = {
-                line["what"]: line
-                for line in lines
-                if line["kind"] == "measurement"
-                and line["method"] == method
-                and line["settings"].get("weights") == which
-            }
-            cells = [_cell(found[what]) if what in found else "–" for what in ATTACKS]
-            label = f"{which} (epoch {_epoch(lines, found)})"
-            print(f"| {title} | {label} | {' | '.join(cells)} |")
-    drawn = {}
-    for method, title in measured.items():
-        points = [line for line in lines if line["kind"] == "validation" and line["method"] == method]
-        drawn[title] = ([p["epoch"] for p in points], [100 * p["robust"] for p in points])
-    curves(
-        HERE / "low-data.png",
-        drawn,
-        x_label="epoch",
-        y_label="accuracy under PGD-10, % of 500 held-out images",
-        title="5,000 training images of CIFAR-10, PreActResNet-18 of width 16, Linf 8/255",
-    )
+def _rows(file: Path) -> list[Line]:
+    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
 
 
-def _cell(row: dict) -> str:
+def _last_step(run: Path) -> int:
+    return int(_rows(run / "metrics.jsonl")[-1]["step"])
+
+
+def _cell(row: Line) -> str:
     return f"{100 * row['value']:.1f} [{100 * row['low']:.1f}, {100 * row['high']:.1f}]"
 
 
-def _epoch(lines: list[dict], found: dict) -> str:
+def _epoch(lines: list[Line], found: dict[str, Line]) -> str:
     step = next(iter(found.values()))["settings"]["step"] if found else None
     return next((f"{line['epoch']:g}" for line in lines if line["kind"] == "validation" and line["step"] == step), "?")
 
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["collect", runs]:
-            collect(Path(runs))
+        case ["collect", *runs] if runs:
+            collect([Path(run) for run in runs])
+        case ["publish", *runs] if runs:
+            for folder in runs:
+                print(publish(Path(folder)))
         case ["show"]:
             show()
         case _:

@@ -54,6 +54,8 @@ class Sensitivity:
     def __post_init__(self) -> None:
         require(self.n >= 1, "n", self.n, "at least 1 image")
         require(bool(self.sources), "sources", self.sources, "at least one run's folder or weights file")
+        shifts = self.brightness + self.gamma
+        require(bool(shifts), "brightness and gamma together", shifts, "at least one number")
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,12 @@ def sensitivity(options: Sensitivity) -> None:
         admit(options.model)
     on = device(options.device)
     found = [find_weights(source, options.weights) for source in options.sources]
+    networks = [load(file) for file, _ in found]  # all of them before the first is measured
     measured = {}
     with storing() as store:
-        for source, (file, which) in zip(options.sources, found, strict=True):
+        for source, (file, which), network in zip(options.sources, found, networks, strict=True):
             _, header = read_weights(file)
-            model = prepare(load(file), on, "float32")
+            model = prepare(network, on, "float32")
             test = test_images(header, file, options.data_root, offline=options.offline).take(slice(options.n)).to(on)
             err.print(f"{file}; {test.origin}, the first {len(test)}")
             rows = loss_sensitivity(

@@ -25,10 +25,11 @@ _LOCK = ".lock"
 def claimed(path: Path) -> Iterator[None]:
     """The folder `path`, made where it is not there, for this process alone.
 
-    Raises: UsageError if it is no folder, holds something that is no run, or another process trains in it; WriteError if it
-    cannot be written.
+    Raises: UsageError if it is no folder, holds something that is no run or a damaged one, or another process trains in it;
+    WriteError if it cannot be written.
     """
-    _content(path)
+    if _content(path):
+        read_run(path)  # a damaged run is refused before a lock is put beside it
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:

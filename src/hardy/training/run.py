@@ -52,6 +52,8 @@ class Run:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        # its folder would be the folder of all runs, or the one above
+        require(self.name not in ("", ".", ".."), "name", self.name, "text that can name a folder")
         if (self.epochs is None) == (self.steps is None):
             given = f"epochs is {self.epochs} and steps is {self.steps}"
             raise UsageError(f"{given}; a run's length is given as one of them, and the other is None.")
