@@ -1,10 +1,10 @@
-# make demo | test | lint: each makes .venv first and installs what it needs from the package index.
+# make demo | test | lint | bench: each makes .venv first and installs what it needs from the package index.
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint
+.PHONY: demo test lint bench
 
 demo: .venv/installed
 	$(BIN)/hardy demo
@@ -18,6 +18,9 @@ lint: .venv/installed-test
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_layers.py
+
+bench: .venv/installed-test
+	$(BIN)/python benchmarks/step.py
 
 .venv/installed: pyproject.toml constraints.txt
 	test -d .venv || $(PYTHON) -m venv .venv

@@ -59,6 +59,14 @@ def write_text(path: Path, text: str) -> None:
     write_bytes(path, text.encode())
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder where there is none. Raises: WriteError if it cannot be made, or a file is in its place."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WriteError(f"The folder {path} could not be made: {error.strerror or error}.") from error
+
+
 @contextlib.contextmanager
 def locked(path: Path, busy: str) -> Iterator[None]:
     """Hold the lock file `path`, which no other process can until this one lets go or ends, however it ends.

@@ -63,9 +63,3 @@ def test_one_kind_is_listed_alone(capsys):
     ran = run(capsys, "list", "methods")
     assert "rlfat-p" in ran.out
     assert "wrn_34_10" not in ran.out
-
-
-def test_an_unknown_kind_gets_the_nearest_name(capsys):
-    ran = run(capsys, "list", "recipe")
-    assert ran.code == 2
-    assert "did you mean recipes" in ran.err

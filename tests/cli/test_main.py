@@ -20,12 +20,6 @@ def test_the_version_is_the_installed_one(capsys):
     assert run(capsys, "--version").out == f"hardy {importlib.metadata.version('hardy')}\n"
 
 
-def test_an_unknown_command_gets_the_nearest_name_and_exit_code_2(capsys):
-    ran = run(capsys, "evalute")
-    assert ran.code == 2
-    assert ran.err == "hardy: There is no command named 'evalute'; did you mean evaluate?\n"
-
-
 @pytest.mark.parametrize(
     "command", [["demo"], ["train", "rlfat-t-cifar10"], ["evaluate"], ["analyse", "shuffle"], ["list"]]
 )

@@ -29,16 +29,6 @@ def test_the_numbers_of_the_paper_are_where_the_paper_has_them():
     assert tables()["rlfat-1c"].cells["RLFAT-P", "CW"].value == 0.2904
 
 
-def test_an_unknown_table_or_row_is_refused_with_the_nearest_names(capsys, tmp_path):
-    ran = run(capsys, "table", "rlfat-1d", "--out", tmp_path / "x")
-    assert ran.code == 2
-    assert "did you mean rlfat-1" in ran.err
-    ran = run(capsys, "table", "rlfat-1b", "--rows", "PGD-AT", "--out", tmp_path / "x")
-    assert ran.code == 2
-    assert "no row 'PGD-AT'; it has PGDAT, TRADES" in ran.err
-    assert not (tmp_path / "x").exists()
-
-
 def test_status_and_dry_run_list_every_job_and_make_nothing(capsys, tmp_path):
     status = run(
         capsys,

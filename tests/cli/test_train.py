@@ -32,13 +32,6 @@ def test_the_same_command_again_says_that_the_run_is_complete_and_changes_nothin
     assert {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()} == before
 
 
-def test_a_folder_with_another_run_is_refused_and_the_differing_settings_are_named(capsys, trained):
-    ran = run(capsys, "train", "standard-digits", "--out", trained)
-    assert ran.code == 2
-    assert "holds a run with other settings" in ran.err
-    assert "model.width (2 there, 16 given)" in ran.err
-
-
 def test_dry_run_prints_every_setting_in_both_forms_and_the_time_and_makes_nothing(capsys, tmp_path):
     ran = run(
         capsys,
@@ -117,72 +110,12 @@ def test_dry_run_of_a_length_in_steps_needs_no_data(capsys, tmp_path):
     assert "10 steps of" in ran.out
 
 
-@pytest.mark.parametrize(
-    ("args", "sentence"),
-    [
-        (("train",), "A recipe is missing"),
-        (("train", "rlfat-p-digts"), "did you mean rlfat-p-digits"),
-        (("train", "--epochs", "3"), "The recipe comes first"),
-        (("train", "pgdat-digits", "--epoch", "3"), "--epochs"),
-        (("train", "pgdat-digits", "--epochs", "three"), "three"),
-        (("train", "pgdat-digits", "--epochs", "0"), "length is 0; it must be at least 1"),
-        (("train", "pgdat-digits", "--steps", "10", "--epochs", "3"), "epochs is 3 and steps is 10"),
-        (("train", "pgdat-digits", "--batch", "0"), "batch is 0; it must be at least 1"),
-        (("train", "pgdat-digits", "--seed", "-1"), "seed is -1"),
-        (("train", "pgdat-digits", "--objective.attack.ball.eps", "8"), "8/255, not 8"),
-        (("train", "pgdat-digits", "--objective.attack.steps", "-1"), "steps is -1"),
-        (("train", "rlfat-p-digits", "--objective.k", "0"), "k is 0"),
-        (("train", "rlfat-p-digits", "--objective.cuts", "even"), "even"),
-        (("train", "pgdat-digits", "--optimizer.lr", "-1"), "lr is -1"),
-        (("train", "pgdat-digits", "--model", "resnet19"), "did you mean"),
-        (("train", "pgdat-digits", "--precision", "float16"), "float16"),
-        (("train", "pgdat-digits", "--data.canvas", "7"), "canvas is 7"),
-        (("train", "pgdat-digits", "--device", "cuda:99"), "device is 'cuda:99'; it must be cpu"),
-        (("train", "pgdat-digits", "--device", "meta", "--dry-run"), "device is 'meta'; it must be cpu"),
-        (("train", "pgdat-digits", "--optimizer.lr", "inf"), "is not a finite number"),
-    ],
-)  # fmt: skip
-def test_a_mistake_gets_a_sentence_and_exit_code_2(capsys, tmp_path, monkeypatch, args, sentence):
-    monkeypatch.chdir(tmp_path)
-    ran = run(capsys, *args)
-    assert ran.code == 2
-    assert sentence in " ".join(ran.err.replace("│", " ").split())
-    assert "Traceback" not in ran.err
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_more_training_images_in_a_batch_than_there_are_leave_no_folder(capsys, tmp_path):
-    ran = run(capsys, "train", "standard-digits", "--batch", "2000", "--out", tmp_path / "run")
-    assert ran.code == 2
-    assert "batch is 2000; it must be at most the number of training images, 1297" in ran.err
-    assert not (tmp_path / "run").exists()
-
-
 def test_more_blocks_than_pixels_can_be_put_right_in_the_same_folder(capsys, tmp_path):
     command = ("train", "rbsat-p-digits", *QUICK, "--out", tmp_path / "run")
     wrong = run(capsys, *command, "--objective.k", "9")
     assert wrong.code == 2
     assert "k is 9; it must be the number of blocks, 1 to the image's side (8)" in wrong.err
     assert run(capsys, *command, "--objective.k", "3").code == 0
-
-
-def test_missing_data_offline_names_the_files_and_the_places(capsys, tmp_path, monkeypatch):
-    monkeypatch.delenv("HARDY_DATA", raising=False)
-    ran = run(capsys, "train", "pgdat-cifar10-small", "--data-root", tmp_path, "--offline", "--out", tmp_path / "run")
-    assert ran.code == 2
-    assert "data_batch_1" in ran.err
-    assert str(tmp_path) in ran.err
-    assert not (tmp_path / "run").exists()
-
-
-def test_a_folder_that_cannot_be_written_is_named(capsys, tmp_path):
-    (tmp_path / "file").write_text("mine")
-    ran = run(
-        capsys, "train", "standard-digits", "--model.width", "2", "--epochs", "1", "--out", tmp_path / "file" / "run"
-    )
-    assert ran.code == 1
-    assert str(tmp_path / "file" / "run") in ran.err
-    assert (tmp_path / "file").read_text() == "mine"
 
 
 @pytest.mark.slow

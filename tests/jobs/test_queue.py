@@ -12,7 +12,7 @@ import pytest
 
 from hardy.attacks import PGD, Linf
 from hardy.errors import StoppedError
-from hardy.files import locked
+from hardy.files import WriteError, locked
 from hardy.jobs import Evaluate, Place, Train, run_jobs, state_of
 from hardy.jobs.queue import lock_of, on_each_gpu
 from hardy.models import small_cnn
@@ -158,6 +158,34 @@ def test_a_killed_queue_leaves_no_job_behind_and_another_takes_over(tmp_path):
     assert train.done()
     assert evaluate.done()
     assert len((train.folder / "results.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_two_queues_at_once_do_no_job_twice(tmp_path):
+    train, evaluate = jobs_of(tmp_path, dataclasses.replace(RUN, epochs=20))
+    queues = [parent(tmp_path, 20) for _ in range(2)]
+    for queue in queues:
+        said = queue.communicate()[0]
+        assert queue.returncode == 0, said
+    for job in (train, evaluate):
+        assert job.done()
+        assert (tmp_path / "jobs" / f"{job.name}.log").read_text().count("begins") == 1
+    assert len((train.folder / "results.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(WriteError, match=r"The folder .* could not be made"):
+        run_jobs([jobs_of(tmp_path)[0]], tmp_path / "file" / "jobs", [Place()])
+
+
+def test_what_breaks_in_a_worker_ends_the_queue_with_that_error(tmp_path, monkeypatch):
+    def broken(*args):
+        raise WriteError("no room")
+
+    monkeypatch.setattr("hardy.jobs.queue._Queue._run", broken)
+    with pytest.raises(WriteError, match="no room"):
+        run_jobs([jobs_of(tmp_path)[0]], tmp_path / "jobs", [Place()])
 
 
 def test_an_end_that_was_asked_for_is_an_error_of_its_own(tmp_path, monkeypatch):

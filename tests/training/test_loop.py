@@ -15,6 +15,7 @@ from hardy import files
 from hardy.attacks import PGD, Linf, fgsm
 from hardy.data.augment import Augment
 from hardy.data.extra import Extra
+from hardy.data.split import batches
 from hardy.describe import describe
 from hardy.errors import FailedError, UsageError
 from hardy.evaluation.accuracy import Outcome
@@ -22,10 +23,11 @@ from hardy.models.checkpoints import load, read_weights
 from hardy.objectives import PGDAT, Standard
 from hardy.training import loop
 from hardy.training import state as training_state
-from hardy.training.loop import Watch, train, training_parts
+from hardy.training.loop import Watch, train
 from hardy.training.optim import SGD, Adam, Constant, OneCycle
 from hardy.training.run import Validation
 from hardy.training.state import Folder
+from hardy.training.stream import TrainingImages
 from training.fakes import (
     FULL,
     BreaksWeightsAt,
@@ -280,9 +282,14 @@ def _assert_all_finite(folder: Path, step: int) -> None:
 # held-out images
 
 
+def parts(run):
+    images = TrainingImages.load(run)
+    return images.part, images.held_out
+
+
 @pytest.mark.parametrize("spare", [6, 7, 30])
 def test_held_out_images_are_taken_from_unused_ones_where_there_are_enough(spare):
-    part, held_out = training_parts(tiny(data=InMemory(26, spare), validation=Validation(images=6)))
+    part, held_out = parts(tiny(data=InMemory(26, spare), validation=Validation(images=6)))
     assert part.indices.tolist() == list(range(26))
     assert len(held_out) == 6
     assert set(held_out.indices.tolist()) <= set(range(26, 26 + spare))
@@ -290,13 +297,13 @@ def test_held_out_images_are_taken_from_unused_ones_where_there_are_enough(spare
 
 @pytest.mark.parametrize("spare", [0, 5])
 def test_held_out_images_are_otherwise_removed_from_training(spare):
-    part, held_out = training_parts(tiny(data=InMemory(26, spare), validation=Validation(images=6)))
+    part, held_out = parts(tiny(data=InMemory(26, spare), validation=Validation(images=6)))
     assert len(held_out) == 6
     assert sorted([*part.indices.tolist(), *held_out.indices.tolist()]) == list(range(26))
 
 
 def test_without_a_validation_every_training_image_is_learnt_from():
-    part, held_out = training_parts(tiny(data=InMemory(26, 30)))
+    part, held_out = parts(tiny(data=InMemory(26, 30)))
     assert part.indices.tolist() == list(range(26))
     assert held_out is None
 
@@ -314,7 +321,7 @@ def test_best_weights_are_those_of_the_first_epoch_with_the_highest_robust_accur
     run = tiny(
         data=InMemory(32, spare), optimizer=Adam(), epochs=4, validation=Validation(images=6, attack=PGD(steps=3))
     )
-    part, held_out = training_parts(run)
+    part, held_out = parts(run)
     seen, values = [], iter([1, 3, 3, 2, 0])
 
     def scripted(model, split, attack, correct, *, seed):
@@ -431,7 +438,7 @@ def _record(monkeypatch) -> list[list[int]]:
 
 def test_augmentation_and_objective_have_other_random_numbers_at_each_step(tmp_path, monkeypatch):
     run, keys, flipped = tiny(batch=26, epochs=4, seed=7), [], []
-    originals = training_parts(run)[0].x()
+    originals = parts(run)[0].x()
 
     class Recording(loop.Step):
         def forward(self, x, y, noise):
@@ -484,8 +491,8 @@ def test_a_step_of_plain_sgd_goes_down_the_gradient_of_the_sum_of_the_terms(tmp_
         optimizer=SGD(0.5, momentum=0.0, weight_decay=0.1, schedule=Constant()),
     )
     model = run.model.build(4, 1, loop.Noise.of_batch(1, 0, purpose="network"))
-    part, _ = training_parts(run)
-    x, y, _ = next(loop.batches(part, 26, loop.Noise.of_batch(1, 0, purpose="order")))
+    part, _ = parts(run)
+    x, y, _ = next(batches(part, 26, loop.Noise.of_batch(1, 0, purpose="order")))
     sum(run.objective(model, x, y, loop.Noise.of_batch(26, 0, purpose="objective")).values()).backward()
     for name, p in model.named_parameters():
         torch.testing.assert_close(

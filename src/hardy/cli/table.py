@@ -37,7 +37,7 @@ class Options:
     name: Annotated[str, tyro.conf.Positional]  # of the table, as in `hardy list tables`
     scale: Scale = "small"  # smoke: every part, in seconds; small: for two CPU cores; paper: the paper's settings
     seeds: int = 1  # networks of each method, with the seeds 0, 1, ...
-    rows: tuple[str, ...] = ()  # only these methods, by their titles; all where left out
+    rows: tuple[str, ...] | None = None  # only these methods, by their titles; all where left out
     out: Path = Path("runs/tables")  # folder of all tables' runs, in which tables share what they can
     precision: Precision = "float32"  # while crafting black-box attacks; verdicts and all else are float32
     dry_run: bool = False  # list the jobs with their estimated hours on this machine, and stop
@@ -48,6 +48,7 @@ class Options:
 
     def __post_init__(self) -> None:
         require(self.seeds >= 1, "seeds", self.seeds, "at least 1")
+        require(self.rows != (), "rows", self.rows, "titles of rows, or left out for all")
 
 
 @dataclass(frozen=True)
@@ -84,14 +85,14 @@ def main(args: list[str]) -> None:
     table(_title(asked, options), HEADS, [line.cells() for line in lines], left=3)
     out.print("\n" + "\n".join(_remarks(asked, options)))
     if failures:
-        logs = "; ".join(f"{f.job}: {f.said}" + (f" (log: {f.log})" if f.log else "") for f in failures)
-        raise FailedError(f"{len(failures)} of {len(jobs)} jobs failed. {logs}")
+        logs = "; ".join(f"{f.job}: {f.said} (log: {f.log})" for f in failures if f.log)
+        raise FailedError(f"{len(failures)} of {len(jobs)} jobs failed, or need one that did. {logs}")
 
 
 def _wanted(asked: Table, options: Options) -> list[_Wanted]:
     """The cells that were asked for."""
     titles = [row.title for row in asked.rows]
-    for title in options.rows:
+    for title in options.rows or ():
         if title not in titles:
             raise UsageError(f"{asked.name} has no row {title!r}; it has {', '.join(titles)}.")
     rows = [row for row in asked.rows if not options.rows or row.title in options.rows]

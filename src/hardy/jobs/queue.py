@@ -15,7 +15,7 @@ from typing import Literal
 
 from hardy.describe import describe
 from hardy.errors import StoppedError, UsageError
-from hardy.files import locked, write_text
+from hardy.files import locked, make_folder, write_text
 from hardy.jobs.job import Job, Place
 from hardy.training.stopping import stops_on_request
 
@@ -52,9 +52,11 @@ def run_jobs(
     folder: for the jobs' descriptions, locks and logs. places: one job at a time at each. A job that fails is tried a second
     time. What another queue is doing is waited for. Jobs whose process is killed go on the next time.
 
-    Raises: StoppedError after SIGINT or SIGTERM, once the jobs under way have saved and ended.
+    Raises: WriteError if the folder cannot be made; StoppedError after SIGINT or SIGTERM, once the jobs under way have saved
+    and ended; what a worker's thread raised, once the others have ended.
     """
     queue = _Queue(list(jobs), folder, note)
+    make_folder(folder)
     threads = [threading.Thread(target=queue.work, args=(place,), daemon=True) for place in places]
     with stops_on_request() as asked:
         for thread in threads:
@@ -69,6 +71,8 @@ def run_jobs(
     if asked.signal is not None:
         left = sum(not job.done() for job in jobs)
         raise StoppedError(f"Stopped with {left} of {len(jobs)} jobs left; the same command goes on.", asked.signal)
+    if queue.broken is not None:
+        raise queue.broken
     return queue.failures
 
 
@@ -79,6 +83,7 @@ class _Queue:
     note: Callable[[str], None]
     failures: list[Failure] = field(default_factory=list)
     stopping: bool = False
+    broken: Exception | None = None
     settled: set[str] = field(default_factory=set)  # done or failed
     taken: set[str] = field(default_factory=set)  # under way in this queue
     children: set["subprocess.Popen[bytes]"] = field(default_factory=set)
@@ -93,6 +98,9 @@ class _Queue:
                 continue
             try:
                 self._do(job, place)
+            except Exception as error:  # a thread's own end would be a trace on the screen, and no failure
+                self.broken = error
+                self.stop()
             finally:
                 with self.guard:
                     self.taken.discard(job.name)

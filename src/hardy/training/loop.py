@@ -2,10 +2,9 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from hardy.attacks.pgd import fgsm
-from hardy.data.extra import extra_batches
-from hardy.data.split import Split, batches
+from hardy.data.split import Split
 from hardy.errors import FailedError, StoppedError, UsageError
 from hardy.evaluation.accuracy import Outcome, check_network, classify, under_attack
 from hardy.files import WriteError
@@ -28,6 +26,7 @@ from hardy.training.run import Run
 from hardy.training.state import Checkpoint, Folder
 from hardy.training.step import Step
 from hardy.training.stopping import stops_on_request
+from hardy.training.stream import TrainingImages, stream
 from hardy.types import Images, Labels
 
 LOG_EVERY = 20  # steps between two rows of metrics.jsonl, within an epoch
@@ -41,15 +40,6 @@ class Watch:
     step: Callable[[int, int], None] = lambda step, total: None  # steps made, steps in all
     row: Callable[[dict[str, Any]], None] = lambda row: None  # a new row of metrics.jsonl
     note: Callable[[str], None] = lambda line: None  # a sentence about how the run goes
-
-
-@dataclass(frozen=True)
-class _Images:
-    """What a run learns from, what it is validated on, and what is mixed in."""
-
-    part: Split
-    held_out: Split | None
-    extra: Split | None
 
 
 @dataclass
@@ -89,16 +79,14 @@ def train(
     if a loss is not finite or a file cannot be written; StoppedError if a signal asked for an end.
     """
     watch, device = watch or Watch(), torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-    part, held_out = training_parts(run, data_root, offline=offline)
-    part, held_out = part.to(device), held_out.to(device) if held_out is not None else None
-    extra = None if run.extra is None else run.extra.load(part).to(device)
-    total = run.length(len(part))
+    images = TrainingImages.load(run, data_root, offline=offline).to(device)
+    part, total = images.part, run.length(len(images.part))
     model = run.model.build(len(part.classes), part.shape[0], Noise.of_batch(1, run.seed, purpose="network"))
     check_network(model.to(device), part)
     with claimed(Path(out)):
         resolved = resolve(run.precision, device)
         about = {"device": _device_name(device), "precision": resolved, "origin": part.origin, "steps": total}
-        about |= {} if extra is None else {"extra": extra.origin}
+        about |= {} if images.extra is None else {"extra": images.extra.origin}
         folder = Folder(Path(out), run, part.shape, len(part.classes), about)
         precision = read_precision(folder.path)
         if precision not in ("auto", resolved):
@@ -110,7 +98,7 @@ def train(
         training.events = Events(folder.path, training.step)
         try:
             with nullcontext() if model.autocast else ieee_convolutions():
-                _train(training, _Images(part, held_out, extra), watch)
+                _train(training, images, watch)
         except WriteError as error:
             raise FailedError(f"{error} {_what_is_kept(training)}; the same command goes on from there.") from error
         finally:
@@ -118,13 +106,13 @@ def train(
     return folder.path
 
 
-def _train(training: _Training, images: _Images, watch: Watch) -> None:
+def _train(training: _Training, images: TrainingImages, watch: Watch) -> None:
     """Every step that is left, with rows, validation and checkpoints."""
     if training.step == training.total:
         return
     step = Step(training.model, training.run.objective)
     with stops_on_request() as asked:
-        for x, y in _stream(training, images):
+        for x, y in stream(training.run, images, training.step, training.total):
             _make(training, step, x, y)
             watch.step(training.step, training.total)
             ends_epoch = training.step % training.per_epoch == 0 or training.step == training.total
@@ -147,46 +135,6 @@ def _stopped(training: _Training, number: int) -> StoppedError:
     return StoppedError(
         f"Stopped {where}, saved in {training.folder.path}; the same command goes on from there.", number
     )
-
-
-def training_parts(run: Run, root: Path | None = None, *, offline: bool = False) -> tuple[Split, Split | None]:
-    """(the images a run learns from, those held out or None)."""
-    part, _ = run.data.load(root, offline=offline)
-    wanted = run.validation.images
-    if not wanted:
-        return part, None
-    unused = run.data.unused(root, offline=offline)
-    if unused is not None and len(unused) >= wanted:
-        return part, unused if len(unused) == wanted else unused.hold_out(wanted, run.seed)[1]
-    return part.hold_out(wanted, run.seed)
-
-
-def _stream(training: _Training, images: _Images) -> Iterator[tuple[Images, Labels]]:
-    """Augmented batches of the steps left; each step's are a function of the seed and the step alone."""
-    run, step, device = training.run, training.step, images.part.labels.device
-    for x, y in _mixed(training, images):
-        if step == training.total:
-            return
-        yield run.augment(x, Noise.of_batch(len(x), run.seed, step=step, purpose="augment", device=device)), y
-        step += 1
-
-
-def _mixed(training: _Training, images: _Images) -> Iterator[tuple[Images, Labels]]:
-    """Batches without end: the data set's own images, epoch after epoch, and behind them the extra ones."""
-    run, part = training.run, images.part
-    epoch, start = divmod(training.step, training.per_epoch)
-    order = Noise.of_batch(1, run.seed, purpose="order", device=part.labels.device)
-    added = None
-    if images.extra is not None:
-        added = extra_batches(images.extra, run.batch - run.own_batch, order.derive("extra"), training.step)
-    for number in count(epoch):
-        for x, y, _ in batches(part, run.own_batch, order.draw(number), start=start):
-            if added is None:
-                yield x, y
-            else:
-                more_x, more_y = next(added)
-                yield torch.cat([x, more_x]), torch.cat([y, more_y])
-        start = 0
 
 
 def _make(training: _Training, step: Step, x: Images, y: Labels) -> None:
@@ -268,7 +216,7 @@ def _validate(training: _Training, held_out: Split, watch: Watch) -> None:
     value = _share(robust)
     shares = {"clean": _share(clean), "robust": value, "single_step": _share(single)}
     _log(training, _row(training, "validation", {**shares, "n": len(held_out)}), watch)
-    for notice in notices([row for row in read_metrics(training.folder.path) if row["kind"] == "validation"]):
+    for notice in notices([row for row in read_metrics(training.folder.path) if row.get("kind") == "validation"]):
         watch.note(notice)
     if training.best is None or value > training.best["value"]:
         training.best = training.folder.save_best(training.step, value, model.state_dict())

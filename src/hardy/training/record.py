@@ -14,7 +14,7 @@ import torch
 
 from hardy.describe import describe, fingerprint, leaves, rebuild
 from hardy.errors import UsageError
-from hardy.files import PARTIAL, WriteError, locked, write_text
+from hardy.files import PARTIAL, WriteError, locked, make_folder, write_text
 from hardy.training.precision import Precision
 from hardy.training.run import Run
 
@@ -30,10 +30,7 @@ def claimed(path: Path) -> Iterator[None]:
     """
     if _content(path):
         read_run(path)  # a damaged run is refused before a lock is put beside it
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise WriteError(f"{path} could not be made: {error.strerror or error}.") from error
+    make_folder(path)
     busy = f"Another process is training in {path}; wait for it, stop it, or name another folder."
     with locked(path / _LOCK, busy):
         yield

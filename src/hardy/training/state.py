@@ -9,10 +9,8 @@ checkpoints/        step-N.safetensors and step-N.state.pt, the two newest pairs
 
 import contextlib
 import io
-import pickle
 import re
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,20 +26,10 @@ from hardy.models.checkpoints import read_weights, save_weights
 from hardy.training.record import append_metrics, open_folder, trim_metrics
 from hardy.training.run import Run
 
-# what reading a damaged or foreign archive raises; UsageError is a ValueError, NotImplementedError a RuntimeError
-_DAMAGED = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    EOFError,
-    KeyError,
-    zipfile.BadZipFile,
-    zlib.error,
-    pickle.UnpicklingError,
-)
 _OURS = re.compile(
     r"\.(run\.json|metrics\.jsonl|(last|best|(step|best)-\d{8,})\.(safetensors|state\.pt))\."
 )  # half-written
+_BEST = re.compile(r"best-\d{8,}\.safetensors")
 _KEPT = 2  # checkpoints: the newest, and one to fall back on if it is damaged
 
 
@@ -167,7 +155,7 @@ class Folder:
             best["file"] for best in (point.best, *(p.best for p in map(self._read, kept - {point.step}) if p)) if best
         }
         for file in self.checkpoints.glob("best-*.safetensors"):
-            if file.name not in named and re.fullmatch(r"best-\d{8,}\.safetensors", file.name):
+            if file.name not in named and _BEST.fullmatch(file.name):
                 file.unlink(missing_ok=True)
 
     def _state(self, step: int) -> Path:
@@ -184,7 +172,7 @@ class Folder:
     def _read(self, step: int) -> Checkpoint | None:
         """The checkpoint of that step, or None if it or what it names is missing or damaged."""
         weights = self._weights(step)
-        with contextlib.suppress(*_DAMAGED):
+        with contextlib.suppress(Exception):  # a damaged or foreign archive may raise anything
             with zipfile.ZipFile(self._state(step)) as archive:
                 if archive.testzip() is not None:  # torch.load passes over the checksums
                     return None
@@ -198,6 +186,8 @@ class Folder:
 
     def _has_best(self, best: Mapping[str, Any]) -> bool:
         """Whether the best weights are whole; where they are not, they are restored from the copy for users, if that is."""
+        if not _BEST.fullmatch(best["file"]):  # a path that leads elsewhere, where nothing must be written
+            return False
         kept, copy = self.checkpoints / best["file"], self.path / "best.safetensors"
         if kept.is_file() and digest(kept) == best["digest"]:
             return True
