@@ -55,7 +55,7 @@ def curves(
     """Lines of (x, y) values, each named beside its end, with labelled axes."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    figure = Figure(figsize=(8.4, 4.2), layout="constrained")
     axes = figure.subplots()
     for colour, (name, (xs, ys)) in zip(COLOURS, lines.items(), strict=False):
         axes.plot(xs, ys, color=colour, linewidth=1.6, label=name)
@@ -64,7 +64,7 @@ def curves(
     axes.set_title(title, fontsize=10, loc="left")
     axes.grid(visible=True, alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))  # beside the lines, never over them
     save(path, figure)
 
 
