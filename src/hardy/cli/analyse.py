@@ -117,7 +117,7 @@ def sensitivity(options: Sensitivity) -> None:
                 shifts=options.brightness,
                 exponents=options.gamma,
                 run=str(header.get("run", file.stem)),
-                settings=about_weights(file, which),
+                settings=about_weights(file, which, header),
             )
             measured[str(source)] = rows
             if which:

@@ -16,7 +16,7 @@ from hardy.cli.evaluate import Options, Store, measure, storing
 from hardy.cli.flags import parse
 from hardy.cli.train import duration, with_progress
 from hardy.jobs.measure import about_weights, known
-from hardy.models.checkpoints import find_weights, load
+from hardy.models.checkpoints import find_weights, load, read_weights
 from hardy.recipes import recipe
 from hardy.recipes.digits import EPS
 from hardy.results import Measurement
@@ -83,7 +83,7 @@ def compare(folder: Path, store: Store) -> None:
 def _measured(folder: Path, attacks: Mapping[str, Attack | None], store: Store) -> list[Measurement]:
     """A row for each attack: one measured before on the same weights and images, or a new one, added to the run's."""
     file, which = find_weights(folder, "last")
-    about = {**about_weights(file, which), "precision": "float32"}
+    about = {**about_weights(file, which, read_weights(file)[1]), "precision": "float32"}
     asked = Options(source=folder, n=_IMAGES, n_black_box=_NATTACK_IMAGES, eps=EPS)
     results = folder / "results.jsonl"
     rows = []

@@ -85,7 +85,7 @@ def main(args: list[str]) -> None:
     require(bool(attacks), "attacks", options.attacks, "names with commas between, as in clean,pgd-20")
     model = prepare(load(file), device(options.device), options.precision)
     test = test_images(header, file, options.data_root, offline=options.offline)
-    about = {**about_weights(file, which), "precision": options.precision}
+    about = {**about_weights(file, which, header), "precision": options.precision}
     held = f"{which} weights of {options.source}" if which else str(file)
     attacked = any(attack is not None for attack in attacks.values())
     if attacked and known is None:

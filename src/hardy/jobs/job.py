@@ -16,7 +16,7 @@ from hardy.jobs.measure import about_weights, known, measured
 from hardy.models.checkpoints import read_weights
 from hardy.results import Measurement
 from hardy.training.loop import Watch, train
-from hardy.training.precision import Precision
+from hardy.training.precision import Precision, this_device
 from hardy.training.run import Run
 
 
@@ -31,7 +31,7 @@ class Place:
     @property
     def on(self) -> torch.device:
         """The device asked for, or a GPU where there is one."""
-        return torch.device(self.device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        return this_device(self.device)
 
 
 def _told(weights: Path) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -45,7 +45,8 @@ def _told(weights: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 @lru_cache(maxsize=256)
 def _read(weights: Path, state: tuple[int, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
     del state  # it tells when to read anew: a queue asks often
-    return read_weights(weights)[1], about_weights(weights, "last")
+    _, header = read_weights(weights)
+    return header, about_weights(weights, "last", header)
 
 
 class Job(ABC):

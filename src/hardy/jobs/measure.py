@@ -18,9 +18,8 @@ from hardy.results import Measurement, append, read
 from hardy.training.precision import Precision, prepare
 
 
-def about_weights(file: Path, which: Which | None) -> dict[str, Any]:
-    """What a row says of the weights that were measured."""
-    _, header = read_weights(file)
+def about_weights(file: Path, which: Which | None, header: Mapping[str, Any]) -> dict[str, Any]:
+    """What a row says of the weights that were measured; header: what their file says of itself."""
     return {
         "weights": which or "file",
         "weights sha256": digest(file),
@@ -60,24 +59,23 @@ def measured(
     attack: Attack | None,
     n: int,
     *,
-    which: Which = "last",
     precision: Precision = "float32",
     data_root: Path | None = None,
     offline: bool = False,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> Measurement:
-    """Accuracy of a run's weights on the first n test images: known from before, or measured now and added to results.jsonl.
+    """Accuracy of a run's last weights on the first n test images: known from before, or measured now and added to results.jsonl.
 
     name: what the row calls the attack. precision: while crafting.
     """
-    file, which_found = find_weights(folder, which)
-    about = {**about_weights(file, which_found), "precision": precision}
+    file, which = find_weights(folder, "last")
+    _, header = read_weights(file)
+    about = {**about_weights(file, which, header), "precision": precision}
     results = folder / "results.jsonl"
     there = known(results, about, attack, n)
     if there is not None:
         return there
-    _, header = read_weights(file)
     test = test_images(header, file, data_root, offline=offline).take(slice(n)).to(device)
     model = prepare(load(file), torch.device(device), precision)
     run = str(header.get("run", file.stem))

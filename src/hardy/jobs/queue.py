@@ -13,6 +13,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
+import torch
+
 from hardy.describe import describe
 from hardy.errors import StoppedError, UsageError
 from hardy.files import locked, make_folder, write_text
@@ -62,7 +64,6 @@ def run_jobs(
         for thread in threads:
             thread.start()
         while any(thread.is_alive() for thread in threads):
-            threads[0].join(_POLL / 10)
             for thread in threads:
                 thread.join(_POLL / 10)
             if asked.signal is not None and not queue.stopping:
@@ -182,8 +183,6 @@ class _Queue:
 
 def on_each_gpu(place: Place) -> list[Place]:
     """The place itself where a device was asked for or there is no GPU, else one for each GPU."""
-    import torch
-
     if place.device is not None or not torch.cuda.is_available():
         return [place]
     return [replace(place, device=f"cuda:{i}") for i in range(torch.cuda.device_count())]

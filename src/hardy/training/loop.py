@@ -20,7 +20,7 @@ from hardy.models.classifier import Classifier, ieee_convolutions
 from hardy.randomness import Noise
 from hardy.training.events import Events
 from hardy.training.notices import notices
-from hardy.training.precision import prepare, resolve
+from hardy.training.precision import prepare, resolve, this_device
 from hardy.training.record import claimed, read_metrics, read_precision
 from hardy.training.run import Run
 from hardy.training.state import Checkpoint, Folder
@@ -78,7 +78,7 @@ def train(
     Raises: UsageError if `out` holds something else, another process trains in it, or data or settings do not fit; FailedError
     if a loss is not finite or a file cannot be written; StoppedError if a signal asked for an end.
     """
-    watch, device = watch or Watch(), torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    watch, device = watch or Watch(), this_device(device)
     images = TrainingImages.load(run, data_root, offline=offline).to(device)
     part, total = images.part, run.length(len(images.part))
     model = run.model.build(len(part.classes), part.shape[0], Noise.of_batch(1, run.seed, purpose="network"))

@@ -11,6 +11,11 @@ Layout = Literal["auto", "channels_last", "contiguous"]
 Model = TypeVar("Model", bound=Classifier)
 
 
+def this_device(device: torch.device | str | None = None) -> torch.device:
+    """The device asked for; where none is, a GPU where there is one."""
+    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+
+
 def multiplies_bfloat16(device: torch.device) -> bool:
     """Whether the hardware multiplies bfloat16 matrices natively, rather than by way of float32."""
     if device.type == "cuda":

@@ -169,10 +169,8 @@ def _commit() -> str | None:
         return asked.stdout.strip()
 
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        git(
-            "ls-files", "--error-unmatch", here.name
-        )  # installed inside another project's checkout, it is not that project's
-        return git("rev-parse", "HEAD") + (
-            ", changed" if git("status", "--porcelain", "--", str(here.parent.parent)) else ""
-        )
+        # installed inside another project's checkout, it is not that project's
+        git("ls-files", "--error-unmatch", here.name)
+        changed = ", changed" if git("status", "--porcelain", "--", str(here.parent.parent)) else ""
+        return git("rev-parse", "HEAD") + changed
     return None
