@@ -20,7 +20,7 @@ lint: .venv/installed-test
 	$(BIN)/pytest -q tests/test_layers.py
 
 bench: .venv/installed-test
-	$(BIN)/python benchmarks/step.py
+	$(BIN)/python benchmarks/step.py --compile
 
 .venv/installed: pyproject.toml constraints.txt
 	test -d .venv || $(PYTHON) -m venv .venv

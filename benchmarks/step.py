@@ -1,13 +1,15 @@
 """Images per second of a PGD-10 adversarial training step: this library, a plain loop, and a loop around foolbox's PGD.
 
-    python benchmarks/step.py                  # two CPU cores: a minute or two; batch 32, 3 rounds
+    python benchmarks/step.py                  # two CPU cores: three minutes; batch 128, 2 rounds
+    python benchmarks/step.py --compile        # and this library's compiled step beside it: four minutes
     python benchmarks/step.py --device cuda    # batch 128, 20 rounds
 
-Run it on an idle machine, where this library is installed with its test extra (`pip install --editable '.[test]'`). All three
+Run it on an idle machine, where this library is installed with its test extra (`pip install --editable '.[test]'`). All
 train PreActResNet-18 from the same weights on the same random 3x32x32 images: PGD with eps 8/255 and ten steps of 2/255 from a
 random start, crafted in eval mode, then SGD with momentum on what it found. They differ so:
 
     hardy      this library's step as `hardy train` makes it, precision and memory layout "auto"
+    compiled   the same with `--compile`, once torch.compile has done its work (it needs a C++ compiler)
     plain      the loop usually written: float32, NCHW, torch.autograd.grad to the images
     foolbox    the same around foolbox's LinfPGD, without its test for success afterwards; it calls backward(), which computes
                gradients of the weights too, that nobody uses
@@ -16,7 +18,7 @@ A round times one step of each, and the bare matrix products, one after another;
 warm-up that is not timed. Settings of torch.backends are left as torch sets them.
 
     ratio      images per second over those of the faster of plain and foolbox
-    GFLOP/s    operations that a step needs over its seconds; needed, not made: one number for all three. Counted are
+    GFLOP/s    operations that a step needs over its seconds; needed, not made: one number for all. Counted are
                convolutions and linear layers, 2 for each multiplication and addition, padding included. A step of the attack is
                a forward pass and a backward pass to the images (2 x forward); training is a forward pass and the gradients of
                weights and inputs (3 x forward), less that of the first layer's input, which nothing needs.
@@ -32,6 +34,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -52,7 +55,7 @@ from hardy.types import Images, Labels
 
 EPS, STEP_SIZE, STEPS = 8 / 255, 2 / 255, 10
 CLASSES, SHAPE = 10, (3, 32, 32)
-DEFAULTS = {"cpu": {"batch": 32, "rounds": 3, "matrix": 2048}, "cuda": {"batch": 128, "rounds": 20, "matrix": 8192}}
+DEFAULTS = {"cpu": {"batch": 128, "rounds": 2, "matrix": 2048}, "cuda": {"batch": 128, "rounds": 20, "matrix": 8192}}
 PRODUCTS = 5  # matrix products in one timing
 
 
@@ -76,9 +79,9 @@ class Timed:
         }
 
 
-def hardy_step(model: Classifier, x: Images, y: Labels) -> Callable[[], Tensor]:
+def hardy_step(model: Classifier, x: Images, y: Labels, *, compiled: bool = False) -> Callable[[], Tensor]:
     """One optimiser step as `hardy.train` makes it."""
-    prepare(model, x.device)
+    prepare(model, x.device, compiled=compiled)
     step = Step(model, PGDAT(PGD(Linf(EPS), STEPS, STEP_SIZE)))
     optimizer, numbers = SGD(0.1, momentum=0.9, weight_decay=5e-4).build(model), count()
 
@@ -138,6 +141,7 @@ def _usual_step(model: Classifier, craft: Callable[[], Images], y: Labels) -> Ca
 
 
 CONTESTANTS = {"hardy": hardy_step, "plain": plain_step, "foolbox": foolbox_step}
+COMPILED = {"compiled": partial(hardy_step, compiled=True)}
 
 
 def operations(width: int) -> int:
@@ -170,13 +174,16 @@ def bare_product(precision: str, side: int, device: torch.device) -> Timed:
     return Timed("torch.mm", precision, PRODUCTS * 2 * side**3, run)
 
 
-def measure(batch: int, width: int, rounds: int, matrix: int, device: torch.device) -> dict[str, list[dict]]:
+def measure(
+    batch: int, width: int, rounds: int, matrix: int, device: torch.device, *, compiled: bool = False
+) -> dict[str, list[dict]]:
     """The rows of contestants and of bare products."""
+    contestants = CONTESTANTS | COMPILED if compiled else CONTESTANTS
     torch.manual_seed(0)  # plain and foolbox draw their starts from the global generator
     noise = Noise.of_batch(batch, device=device)
     x, y = noise.derive("images").uniform(SHAPE), noise.derive("labels").integers(CLASSES, ())
     timed = []
-    for name, make in CONTESTANTS.items():
+    for name, make in contestants.items():
         model = preact_resnet_18(width).build(CLASSES).to(device)  # from a fixed seed, the same for all
         run = make(model, x, y)
         timed.append(Timed(name, "bfloat16" if model.autocast else "float32", batch * operations(width), run))
@@ -190,8 +197,8 @@ def measure(batch: int, width: int, rounds: int, matrix: int, device: torch.devi
             one.run()
             wait()
             one.seconds.append(time.perf_counter() - start)
-    rows, products = [one.row() for one in timed[: len(CONTESTANTS)]], [one.row() for one in timed[len(CONTESTANTS) :]]
-    rival = min(row["seconds"] for row in rows if row["name"] != "hardy")
+    rows, products = [one.row() for one in timed[: len(contestants)]], [one.row() for one in timed[len(contestants) :]]
+    rival = min(row["seconds"] for row in rows if row["name"] in ("plain", "foolbox"))
     limit = {row["precision"]: row["gflops"] for row in products}
     for row, loss in zip(rows, warm_up, strict=False):
         row |= {"images_per_second": batch / row["seconds"], "ratio": rival / row["seconds"]}
@@ -237,11 +244,12 @@ def _positive(text: str) -> int:
 def main(args: list[str] | None = None) -> None:
     """Measure and print; wrong flags end the program with a sentence and exit code 2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=_positive, help="images in a step (32, on a GPU 128)")
+    parser.add_argument("--batch", type=_positive, help="images in a step (128)")
     parser.add_argument("--width", type=_positive, default=64, help="of the network (64)")
-    parser.add_argument("--rounds", type=_positive, help="timings of each (3, on a GPU 20)")
+    parser.add_argument("--rounds", type=_positive, help="timings of each (2, on a GPU 20)")
     parser.add_argument("--matrix", type=_positive, help="side of the bare product's matrices (2048, on a GPU 8192)")
     parser.add_argument("--device", choices=list(DEFAULTS), default="cpu")
+    parser.add_argument("--compile", action="store_true", help="time this library's compiled step, too")
     parser.add_argument("--threads", type=_positive, help="of torch on the CPU (as many as torch takes)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="a new file for the same as JSON")
     flags = parser.parse_args(args)
@@ -254,7 +262,8 @@ def main(args: list[str] | None = None) -> None:
     sizes = {name: getattr(flags, name) or DEFAULTS[flags.device][name] for name in ("batch", "rounds", "matrix")}
     sizes["width"], device = flags.width, torch.device(flags.device)
     found = {"machine": machine(device), "settings": {**sizes, "device": flags.device}}
-    found |= {"operations_per_image": operations(flags.width), **measure(**sizes, device=device)}
+    found["operations_per_image"] = operations(flags.width)
+    found |= measure(**sizes, device=device, compiled=flags.compile)
     print(table(found))
     if flags.json is not None:
         with flags.json.open("x", encoding="utf-8") as file:

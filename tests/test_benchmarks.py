@@ -51,10 +51,12 @@ def step():
     del sys.modules[spec.name]
 
 
-def test_it_prints_and_writes_every_contestant_and_the_operations_counted_by_hand(tmp_path):
+@pytest.mark.parametrize("compiled", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_it_prints_and_writes_every_contestant_and_the_operations_counted_by_hand(tmp_path, compiled):
     out = tmp_path / "step.json"
     sizes = {"batch": 4, "width": 2, "rounds": 1, "matrix": 64}
     flags = [word for name, value in sizes.items() for word in (f"--{name}", str(value))]
+    flags += ["--compile"] if compiled else []
     ran = subprocess.run(
         [sys.executable, str(STEP), *flags, "--threads", "1", "--json", str(out)],
         capture_output=True,
@@ -69,7 +71,7 @@ def test_it_prints_and_writes_every_contestant_and_the_operations_counted_by_han
     needed = 10 * 2 * FORWARD + 3 * FORWARD - STEM
     assert found["operations_per_image"] == needed == 27_311_296
     rows = {row["name"]: row for row in found["contestants"]}
-    assert list(rows) == ["hardy", "plain", "foolbox"]
+    assert list(rows) == ["hardy", "plain", "foolbox", *(["compiled"] if compiled else [])]
     assert rows["plain"]["precision"] == rows["foolbox"]["precision"] == "float32"
     products = {row["precision"]: row["gflops"] for row in found["products"]}
     assert set(products) == {row["precision"] for row in rows.values()}
