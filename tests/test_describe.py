@@ -11,7 +11,18 @@ from hypothesis import given
 
 from hardy.attacks import DLR, KL, L2, NATTACK, PGD, Attack, Ball, CrossEntropy, Linf, Margin, fgsm
 from hardy.data import Digits
-from hardy.describe import describe, fingerprint, first_line, fitted, leaves, rebuild, require, settings
+from hardy.describe import (
+    counted,
+    describe,
+    fingerprint,
+    first_line,
+    fitted,
+    leaves,
+    rebuild,
+    require,
+    settings,
+    with_article,
+)
 from hardy.errors import HardyError, UsageError, unknown
 from hardy.models.small import SmallCNN
 from hardy.objectives import PGDAT
@@ -289,3 +300,20 @@ def test_an_unknown_name_is_answered_with_the_nearest_or_all():
     assert "did you mean trades?" in str(unknown("method", "trade", ["trades", "alp"]))
     assert "known are alp, trades." in str(unknown("method", "zzz", ["trades", "alp"]))
     assert isinstance(unknown("method", "x", []), HardyError | ValueError)
+
+
+@pytest.mark.parametrize("said", ["an int", "an Architecture", "a bool", "a Tensor", "a uint8", "a UsageError"])
+def test_names_get_their_article(said: str):
+    assert with_article(said.split()[1]) == said
+
+
+@pytest.mark.parametrize(("n", "said"), [(0, "0 images"), (1, "1 image"), (2, "2 images"), (1000, "1,000 images")])
+def test_one_thing_is_told_from_several(n: int, said: str):
+    assert counted(n, "image") == said
+
+
+def test_settings_of_another_class_are_named_with_their_articles():
+    from hardy.models import Architecture
+
+    with pytest.raises(UsageError, match="describe a CrossEntropy; an Architecture was expected"):
+        rebuild({"type": "CrossEntropy"}, Architecture)

@@ -65,7 +65,7 @@ def shelf(tmp_path_factory) -> Path:
     (top / "empty").mkdir()
     (top / "link").symlink_to("nowhere")
     (top / "published").mkdir()
-    (top / "published" / "rlfat-digits.json").write_text(json.dumps({"sha256": "0" * 64}))
+    (top / "published" / "rlfat-digits.json").write_text(json.dumps({"measured": [], "sha256": "0" * 64}))
     shutil.copy(top / "run" / "last.safetensors", top / "published" / "rlfat-digits.safetensors")
     (top / "mynet.py").write_text(MODULE)
     (top / "raises.py").write_text("1 / 0\n")
@@ -398,8 +398,8 @@ SWAPS = [
     case("train pgdat-digits --model :build", "':build' names no function; write module:function"),
     case("train pgdat-digits --model mynet:", "'mynet:' names no function; write module:function"),
     case("train pgdat-digits --model mynet:bild", "no function in mynet named 'bild'; did you mean build?"),
-    case("train pgdat-digits --model mynet:number", "int was given; it must be the function or class"),
-    case("train pgdat-digits --model mynet:network", "Linear was given; it must be the function or class"),
+    case("train pgdat-digits --model mynet:number", "builder is an int; it must be the function or class"),
+    case("train pgdat-digits --model mynet:network", "builder is a Linear; it must be the function or class"),
     case("train pgdat-digits --model mynet:broken", "mynet:broken could not build a network", "-10"),
     case("train pgdat-digits --model mynet:text", "mynet:text made a str; it must make a torch.nn.Module"),
     case("train pgdat-digits --model mynet:many", "mynet:many could not build a network", "'width'"),
@@ -452,11 +452,11 @@ DATA = [
     case("train pgdat-folder --data.path file", "path is 'file', which is a file", "<class>/<image>"),
     case("train pgdat-folder --data.path empty", "empty holds no class folder", "two class folders or more"),
     case("train pgdat-folder --data.path one-class", "only the class folder 'cat'", "two class folders or more"),
-    case("train pgdat-folder --data.path few", "'dog' in few has 1 images", "leaves no test image"),
+    case("train pgdat-folder --data.path few", "'dog' in few has 1 image,", "leaves no test image"),
     case("train pgdat-folder --data.path broken", "broken/dog/2.png is damaged or not an image", "PNG"),
     case("train pgdat-folder --data.path only-train", "only-train holds train; expected is <class>/<image>"),
     case("train pgdat-folder --data.path parted", "parted has the class 'dog' in one of train and test only"),
-    case("train pgdat-folder --data.path no-images", "no-images/cat holds no image, and 1 other files", "png"),
+    case("train pgdat-folder --data.path no-images", "no-images/cat holds no image, and 1 other file;", "png"),
     case("analyse shuffle --data folder --data.path one-class", "only the class folder 'cat'", "two class folders"),
     case("train pgdat-digits --extra extra", "--extra extra needs --extra.path too"),
 ] + [

@@ -96,6 +96,15 @@ def test_lines_of_other_kinds_are_passed_over_and_counted(tmp_path):
     assert read(path) == ([row(), row(0.9)], len(other))
 
 
+def test_rows_whose_fields_are_of_other_kinds_are_passed_over_and_counted(tmp_path):
+    path = tmp_path / "results.jsonl"
+    append(path, [row(1)])
+    other = {"value": "x", "n": 1.5, "low": [], "settings": [1], "what": None, "seconds": math.nan, "forwards": True}
+    with path.open("a") as file:
+        file.writelines(json.dumps(dataclasses.asdict(row()) | {name: value}) + "\n" for name, value in other.items())
+    assert read(path) == ([row(1.0)], len(other))
+
+
 def test_an_empty_file_has_no_rows(tmp_path):
     path = tmp_path / "results.jsonl"
     path.touch()

@@ -75,7 +75,9 @@ def rebuild(data: Json, expected: type[T]) -> T:
     """
     value = _rebuild(data, "settings")
     if not isinstance(value, expected):
-        raise UsageError(f"The settings describe a {type(value).__name__}; a {expected.__name__} was expected.")
+        raise UsageError(
+            f"The settings describe {with_article(type(value).__name__)}; {with_article(expected.__name__)} was expected."
+        )
     return value
 
 
@@ -161,7 +163,7 @@ def _in_words(hint: Any) -> str:
         case builtins.tuple:
             return f"a tuple, each item {_in_words(options[0])}"
         case _:
-            return _WORDS.get(hint, f"a{'n' * (hint.__name__[0] in 'AEIOU')} {hint.__name__}")
+            return _WORDS.get(hint, with_article(hint.__name__))
 
 
 def fingerprint(value: Any) -> str:
@@ -183,6 +185,16 @@ def require(condition: bool, setting: str, given: object, allowed: str) -> None:
     """Raises UsageError naming the setting, what was given and what is allowed, unless the condition holds."""
     if not condition:
         raise UsageError(f"{setting} is {given!r}; it must be {allowed}.")
+
+
+def with_article(name: str) -> str:
+    """A name with its article, for messages: "an int", "a Tensor"."""
+    return f"a{'n' * (name[0] in 'AEIOaeio')} {name}"
+
+
+def counted(n: int, noun: str) -> str:
+    """So many of something, for messages: "1 image", "1,000 images"."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def first_line(error: Exception) -> str:

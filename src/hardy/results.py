@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+from hardy.describe import fitted
 from hardy.errors import FailedError, UsageError
 
 _Z = 1.959963984540054  # two-sided 95 %
@@ -39,6 +40,9 @@ class Measurement:
     device: str
     hardy: str = field(default_factory=partial(version, "hardy"))
     torch: str = field(default_factory=partial(version, "torch"))
+
+
+_KINDS = {**get_type_hints(Measurement), "settings": dict}
 
 
 def wilson(successes: int, n: int) -> tuple[float, float]:
@@ -74,13 +78,14 @@ def append(path: Path, rows: Iterable[Measurement]) -> None:
 
 
 def read(path: Path) -> tuple[list[Measurement], int]:
-    """(rows, how many lines were passed over because they are torn or of another version)."""
+    """(rows, how many lines were passed over because they are torn, damaged or of another version)."""
     rows, passed_over = [], 0
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if not line.strip():
             continue
         try:
-            rows.append(Measurement(**json.loads(line)))
+            row = Measurement(**json.loads(line))
+            rows.append(dataclasses.replace(row, **{k: fitted(getattr(row, k), kind, k) for k, kind in _KINDS.items()}))
         except (TypeError, ValueError, RecursionError):
             passed_over += 1
     return rows, passed_over

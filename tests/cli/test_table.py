@@ -62,6 +62,7 @@ def test_a_table_is_trained_measured_and_written_with_its_scale(capsys, tmp_path
     assert first.code == 0, first.err
     assert "Table 1(b): accuracy on CIFAR-10 (scale smoke)" in first.out
     assert "These are not the paper's settings." in first.out
+    assert "NATTACK is crafted in float32." in first.out
     again = run(capsys, *command, "--rows", "RBSAT-P")
     assert again.code == 0, again.err
     rows = [json.loads(line) for line in (tmp_path / "smoke" / "rlfat-1b" / "results.jsonl").read_text().splitlines()]

@@ -12,7 +12,6 @@ import torch
 
 from hardy.data import cifar, download
 from hardy.data.cifar import CIFAR10, CIFAR100, _read_batch
-from hardy.describe import describe, rebuild
 from hardy.errors import UsageError
 
 PER_FILE = 12
@@ -110,39 +109,6 @@ def test_an_archive_of_the_files_is_read_too(tmp_path: Path):
     assert torch.equal(train.images, direct.images)
     expected = f"60 images from {mine}/cifar-10-python.tar.gz; archive found on disk, its checksum is not the release's"
     assert expected in train.origin
-
-
-@pytest.mark.parametrize(("data", "write"), [(CIFAR10, write_cifar10), (CIFAR100, write_cifar100)])
-def test_first_and_unused_part_the_training_images(tmp_path: Path, data, write):
-    write(tmp_path)
-    whole, test = data().load(tmp_path)
-    first, same_test = data(first=25).load(tmp_path)
-    rest = data(first=25).unused(tmp_path)
-    assert (len(first), len(rest)) == (25, 35)
-    assert torch.equal(torch.cat([first.images, rest.images]), whole.images)
-    assert torch.equal(torch.cat([first.labels, rest.labels]), whole.labels)
-    assert torch.equal(torch.cat([first.indices, rest.indices]), whole.indices)
-    assert torch.equal(same_test.images, test.images)
-    assert "train, the first 25 of 60 images from" in first.origin
-    assert "train, the last 35 of 60 images from" in rest.origin
-
-
-def test_nothing_is_unused_where_all_images_are_taken(tmp_path: Path):
-    write_cifar10(tmp_path)
-    assert CIFAR10().unused(tmp_path) is None
-    assert CIFAR10(first=60).unused(tmp_path) is None
-    assert CIFAR10(first=60).load(tmp_path)[0].origin == CIFAR10().load(tmp_path)[0].origin
-
-
-@pytest.mark.parametrize("first", [0, -5, 61])
-def test_first_out_of_range_is_refused(first: int):
-    with pytest.raises(UsageError, match=f"first is {first}; it must be an integer in 1..60 or None"):
-        CIFAR10(first=first)
-
-
-def test_the_settings_are_rebuilt_from_their_description():
-    assert describe(CIFAR10(first=7)) == {"type": "CIFAR10", "first": 7}
-    assert rebuild(describe(CIFAR100()), CIFAR100) == CIFAR100()
 
 
 def test_files_are_read_once_and_anew_when_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -76,6 +76,14 @@ def test_a_part_without_the_other_is_refused(tmp_path: Path, alone: str):
         Folder(str(folder)).load()
 
 
+@pytest.mark.parametrize("names", [("train", "valid"), ("training", "validation"), ("Test", "Train")])
+def test_parts_of_other_names_are_not_taken_for_classes(tmp_path: Path, names: tuple[str, str]):
+    folder = write(tmp_path / "mine", {f"{part}/{name}": 4 for part in names for name in ("cat", "dog")})
+    said = f"{folder} holds {' and '.join(sorted(names))}; expected is <class>/<image>, or train/<class>"
+    with pytest.raises(UsageError, match=said):
+        Folder(str(folder)).load()
+
+
 def test_a_class_may_be_named_train(tmp_path: Path):
     folder = write(tmp_path / "mine", {"car": 4, "train": 4})
     assert Folder(str(folder), test_share=0.25).load()[0].classes == ("car", "train")
@@ -122,7 +130,7 @@ def test_the_share_is_of_all_images(tmp_path: Path, share: float, held_out: int)
 )
 def test_a_class_too_small_to_be_split_is_named(tmp_path: Path, counts: dict[str, int], share: float, part: str):
     folder = write(tmp_path / "mine", counts)
-    said = f"The class 'dog' in {folder} has 1 images, of which a test_share of {share:g} leaves no {part} image"
+    said = f"The class 'dog' in {folder} has 1 image, of which a test_share of {share:g} leaves no {part} image"
     with pytest.raises(UsageError, match=said):
         Folder(str(folder), test_share=share).load()
 

@@ -108,9 +108,7 @@ def test_of_named_classes_others_are_left_out_and_order_is_kept(folder: Path):
 def test_a_class_without_images_is_named(folder: Path):
     (folder / "eel").mkdir()
     (folder / "eel" / "notes.txt").write_text("")
-    said = (
-        f"{folder / 'eel'} holds no image, and 1 other files; expected is at least one file that ends in one of bmp, "
-    )
+    said = f"{folder / 'eel'} holds no image, and 1 other file; expected is at least one file that ends in one of bmp, "
     with pytest.raises(UsageError, match=said):
         list_images(folder)
 
@@ -119,7 +117,7 @@ def test_fewer_than_two_classes_are_refused(tmp_path: Path):
     with pytest.raises(UsageError, match=f"{tmp_path} holds no class folder and 0 files; expected are two class"):
         list_images(tmp_path)
     save(tmp_path / "x.png")
-    with pytest.raises(UsageError, match="holds no class folder and 1 files"):
+    with pytest.raises(UsageError, match="holds no class folder and 1 file;"):
         list_images(tmp_path)
     save(tmp_path / "cat" / "x.png")
     with pytest.raises(UsageError, match=f"{tmp_path} holds only the class folder 'cat'; expected are two"):
@@ -154,6 +152,14 @@ def test_the_shorter_side_is_resized_and_the_centre_taken(tmp_path: Path):
     # as resizing the whole image and cropping it
     whole = image.resize((20, 8), Image.Resampling.BILINEAR).crop((6, 0, 14, 8))
     assert np.array_equal(one(tmp_path / "wide.png", 8), np.asarray(whole))
+
+
+@pytest.mark.parametrize("width", [17, 19, 22])
+def test_an_image_whose_shorter_side_fits_keeps_its_sharpness(tmp_path: Path, width: int):
+    noise = np.random.default_rng(0).integers(0, 256, (16, width, 3), dtype=np.uint8)
+    left = (width - 16) // 2
+    made = one(save(tmp_path / "x.png", Image.fromarray(noise)), 16)
+    assert np.array_equal(made, noise[:, left : left + 16])
 
 
 def test_shrinking_averages_rather_than_picks(tmp_path: Path):

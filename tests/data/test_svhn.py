@@ -12,7 +12,6 @@ from scipy.sparse import eye_array
 
 from hardy.data import download, svhn
 from hardy.data.svhn import SVHN, _read_split
-from hardy.describe import describe, rebuild
 from hardy.errors import UsageError
 
 COUNTS = {"train": 12, "test": 7}
@@ -117,37 +116,6 @@ def test_arrays_are_read_as_scipy_reads_them(tmp_path: Path, kind: str, compress
     for name, array in ours.items():
         assert array.dtype == theirs[name].dtype
         assert np.array_equal(array, theirs[name])
-
-
-def test_first_and_unused_part_the_training_images(tmp_path: Path):
-    write(tmp_path)
-    whole, test = SVHN().load(tmp_path)
-    first, same_test = SVHN(first=5).load(tmp_path)
-    rest = SVHN(first=5).unused(tmp_path)
-    assert (len(first), len(rest)) == (SVHN(first=5).training_images, SVHN(first=5).unused_images) == (5, 7)
-    for field in ("images", "labels", "indices"):
-        assert torch.equal(torch.cat([getattr(first, field), getattr(rest, field)]), getattr(whole, field))
-    assert torch.equal(same_test.images, test.images)
-    assert "train, the first 5 of 12 images from" in first.origin
-    assert "train, the last 7 of 12 images from" in rest.origin
-
-
-def test_nothing_is_unused_where_all_images_are_taken(tmp_path: Path):
-    write(tmp_path)
-    assert SVHN().unused(tmp_path) is None
-    assert SVHN(first=12).unused(tmp_path) is None
-    assert SVHN(first=12).load(tmp_path)[0].origin == SVHN().load(tmp_path)[0].origin
-
-
-@pytest.mark.parametrize("first", [0, -5, 13])
-def test_first_out_of_range_is_refused(first: int):
-    with pytest.raises(UsageError, match=rf"first is {first}; it must be an integer in 1\.\.12 or None"):
-        SVHN(first=first)
-
-
-def test_the_settings_are_rebuilt_from_their_description():
-    assert describe(SVHN(first=7)) == {"type": "SVHN", "first": 7}
-    assert rebuild(describe(SVHN()), SVHN) == SVHN()
 
 
 def test_files_are_read_once_and_anew_when_they_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

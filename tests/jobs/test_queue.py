@@ -1,7 +1,9 @@
 """The queue: every job once, in order, a failed one tried again and reported, whatever is killed in between."""
 
 import dataclasses
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,13 +13,18 @@ from pathlib import Path
 import pytest
 
 from hardy.attacks import PGD, Linf
-from hardy.errors import StoppedError
+from hardy.describe import describe
+from hardy.errors import StoppedError, UsageError
 from hardy.files import WriteError, locked
 from hardy.jobs import Evaluate, Place, Train, run_jobs, state_of
+from hardy.jobs.measure import test_images as images_of
 from hardy.jobs.queue import lock_of, on_each_gpu
 from hardy.models import small_cnn
 from hardy.recipes import recipe
+from hardy.results import read
+from hardy.training.loop import Watch
 from hardy.training.optim import SGD
+from hardy.training.state import Folder
 
 RUN = dataclasses.replace(recipe("standard-digits"), model=small_cnn(width=2), epochs=1, precision="float32")
 
@@ -55,9 +62,24 @@ def test_a_result_belongs_to_its_weights_attack_and_images(tmp_path):
     assert not evaluate.done()
 
 
-def _silent():
-    from hardy.training.loop import Watch
+def test_what_was_measured_of_half_trained_weights_is_no_result(tmp_path):
+    train, evaluate = jobs_of(tmp_path)
+    Folder(train.folder, RUN, (1, 16, 16), 10, {"steps": 20})._save(
+        train.weights, RUN.model.build(10, 1).state_dict(), 5
+    )
+    evaluate.execute(Place(), Watch())
+    assert len(read(train.folder / "results.jsonl")[0]) == 1
+    assert evaluate.result() is None
+    assert not evaluate.done()
 
+
+def test_weights_of_data_that_are_unknown_are_refused_by_name(tmp_path):
+    for data in ({"type": "Nowhere"}, 3):
+        with pytest.raises(UsageError, match=r"^w\.safetensors names data that this version does not know: .+"):
+            images_of({"data": data}, Path("w.safetensors"), None, offline=True)
+
+
+def _silent():
     return Watch()
 
 
@@ -186,6 +208,32 @@ def test_what_breaks_in_a_worker_ends_the_queue_with_that_error(tmp_path, monkey
     monkeypatch.setattr("hardy.jobs.queue._Queue._run", broken)
     with pytest.raises(WriteError, match="no room"):
         run_jobs([jobs_of(tmp_path)[0]], tmp_path / "jobs", [Place()])
+
+
+def test_files_in_the_way_end_the_queue_with_an_error_that_names_them(tmp_path):
+    train, _ = jobs_of(tmp_path)
+    lock = lock_of(tmp_path / "jobs" / f"{train.name}.json")
+    lock.mkdir(parents=True)
+    with pytest.raises(WriteError, match=re.escape(str(lock))):
+        run_jobs([train], tmp_path / "jobs", [Place()])
+
+
+def test_a_worker_whose_queue_is_gone_before_it_looks_ends_at_once(tmp_path):
+    train, _ = jobs_of(tmp_path, dataclasses.replace(RUN, epochs=30_000))
+    told = tmp_path / "job.json"
+    place = {"data_root": None, "offline": True, "device": "cpu"}
+    told.write_text(json.dumps({"job": describe(train), "place": place}))
+    gone = subprocess.run([sys.executable, "-m", "hardy.jobs.work", str(told), "0"], check=False, timeout=120)
+    assert gone.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
+    assert not train.done()
+
+
+def test_a_workers_modules_are_not_taken_from_the_folder_where_the_user_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("json.py").write_text("raise SystemExit('mine')")
+    train, _ = jobs_of(tmp_path)
+    assert run_jobs([train], tmp_path / "jobs", [Place()]) == []
+    assert train.done()
 
 
 def test_an_end_that_was_asked_for_is_an_error_of_its_own(tmp_path, monkeypatch):

@@ -1,5 +1,6 @@
 """One's own network: wrapped, built by name, trained, loaded, and never run because a file names it."""
 
+import functools
 import sys
 
 import pytest
@@ -15,8 +16,9 @@ from hardy.models import OwnNetwork, own, wrap
 from hardy.models import own as own_function
 from hardy.models.checkpoints import load
 from hardy.randomness import Noise
+from hardy.training import loop
 from hardy.training.loop import train
-from training.fakes import same, tiny
+from training.fakes import Stopped, same, tiny, weights
 
 
 class Plain(nn.Module):
@@ -93,14 +95,45 @@ def test_a_wrapped_module_can_be_attacked_and_its_logits_are_float32_under_autoc
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ((lambda x: x,), "A function was given to wrap"),
+        ((lambda x: x,), "wrap was given a function; it must be"),
         ((Plain(), (0.5, 0.5), (1.0,)), "must be of one length"),
         ((Plain(), (0.5,), (0.0,)), "deviation above 0"),
+        ((Plain(), 0.5, 0.2), "mean is 0.5; it must be a tuple"),
+        ((Plain(), (0.5,), (torch.nan,)), r"deviation is \(nan,\); it must be a tuple, each item a finite number"),
     ],
 )
 def test_what_cannot_be_wrapped_is_refused(given, said):
     with pytest.raises(UsageError, match=said):
         wrap(*given)
+
+
+def test_a_look_for_maps_leaves_the_batch_norm_statistics_of_a_network_in_training_alone():
+    module = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3)).train()
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    assert wrap(module).maps_layer(images()) == "1"
+    assert same(module.state_dict(), before)
+    assert module[1].training
+
+
+def test_a_layer_that_is_not_called_is_named():
+    module = Plain()
+    module.auxiliary = nn.Linear(6, 4)
+    with pytest.raises(UsageError, match="does not call its layer 'auxiliary'; name another as head_layer"):
+        wrap(module).features(images())
+    with pytest.raises(UsageError, match="does not call its layer 'auxiliary'; name another as maps_layer"):
+        wrap(module, maps_layer="auxiliary").maps(images())
+    assert wrap(module, head_layer="fc").features(images()).shape == (3, 6)
+
+
+def test_features_may_enter_a_layer_by_name():
+    module = Plain()
+    module.forward = lambda x: module.fc(input=module.pool(module.body(x)).flatten(1))
+    assert wrap(module).features(images()).shape == (3, 6)
+
+
+def test_the_normalisation_is_where_the_module_is():
+    model = wrap(Plain().to("meta"))
+    assert model.mean.device == model.deviation.device == torch.device("meta")
 
 
 # by name
@@ -163,7 +196,7 @@ def test_a_run_of_ones_own_network_trains_is_described_and_loads_where_it_was_ad
         (":build", "names no function"),
         ("no_such_module:build", "no_such_module cannot be imported: ModuleNotFoundError"),
         ("mine:buld", "no function in mine named 'buld'; did you mean build"),
-        ("mine:number", "A int was given; it must be the function or class"),
+        ("mine:number", "The builder is an int; it must be the function or class"),
         ("broken:build", "broken cannot be imported: ZeroDivisionError"),
     ],
 )
@@ -178,7 +211,7 @@ def test_a_name_that_leads_nowhere_is_refused(tmp_path, monkeypatch, name, said)
 @pytest.mark.parametrize(
     ("builder", "said"),
     [
-        (lambda: 3, "made a int; it must make a torch.nn.Module"),
+        (lambda: 3, "made an int; it must make a torch.nn.Module"),
         (lambda: 1 / 0, "could not build a network: ZeroDivisionError"),
     ],
 )
@@ -188,8 +221,61 @@ def test_a_builder_that_builds_nothing_is_refused(builder, said):
 
 
 def test_an_instance_is_no_builder():
-    with pytest.raises(UsageError, match="A Plain was given; it must be the function or class"):
+    with pytest.raises(UsageError, match="The builder is a Plain; it must be the function or class"):
         own(Plain())
+
+
+def test_two_functions_that_share_a_name_are_not_taken_for_each_other():
+    def made(width):
+        return lambda classes: Plain(width)
+
+    first = made(5)
+    assert own(first) == own(first)
+    with pytest.raises(UsageError, match=r"Another network is named .*<lambda> already; write a function"):
+        own(made(6))
+    assert own(first).build(4, 1).module.fc.out_features == 5
+
+
+def test_a_builder_without_a_name_is_refused_but_where_a_name_leads_to_it(tmp_path, monkeypatch):
+    builder = functools.partial(Plain, 5)
+    with pytest.raises(UsageError, match="The builder is a partial, which has no name of its own"):
+        own(builder)
+    (tmp_path / "mine_too.py").write_text("import functools, torch\nbuild = functools.partial(torch.nn.Linear, 3)")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert own("mine_too:build").build(4).module.weight.shape == (4, 3)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_normalisation_of_another_number_of_channels_is_refused(channels):
+    assert own(Plain, (0.5,), (0.2,)).build(4, channels).mean.item() == 0.5
+    with pytest.raises(UsageError, match=rf"mean is \(0.5, 0.5\); .* or for each of the {channels}"):
+        own(Plain, (0.5, 0.5), (0.2, 0.2)).build(4, channels)
+
+
+class Dropping(Plain):
+    """Draws random numbers at every step."""
+
+    def forward(self, x):
+        return self.fc(nn.functional.dropout(self.pool(self.body(x)).flatten(1), 0.5, self.training))
+
+
+def test_a_network_that_drops_out_trains_the_same_whatever_interrupts_it(tmp_path, monkeypatch):
+    run, before = tiny(model=own(Dropping)), torch.get_rng_state()
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
+
+    def stop(made, total):
+        if made == 5:
+            raise Stopped
+
+    one = train(run, tmp_path / "one", device="cpu")
+    with pytest.raises(Stopped):
+        train(run, tmp_path / "other", device="cpu", watch=loop.Watch(step=stop))
+    other = train(run, tmp_path / "other", device="cpu")
+    assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
+    assert same(weights(one / "last.safetensors"), weights(other / "last.safetensors"))
+    assert torch.equal(torch.get_rng_state(), before)
+    plain = train(tiny(model=own(Plain)), tmp_path / "plain", device="cpu")
+    assert not same(weights(plain / "last.safetensors"), weights(one / "last.safetensors"))
 
 
 def test_a_network_of_another_number_of_classes_is_refused_before_a_run_begins(tmp_path):

@@ -57,6 +57,13 @@ def test_a_file_that_is_not_as_it_was_published_is_refused(one):
         hardy.load("toy")
 
 
+@pytest.mark.parametrize("told", ["", "{", "[]", '{"measured": []}', "\udcff"])
+def test_what_is_told_of_a_network_is_refused_by_name_where_it_is_damaged(one, told):
+    one.with_suffix(".json").write_text(told, errors="surrogateescape")
+    with pytest.raises(UsageError, match=r"toy\.json is damaged: it does not tell about a published network"):
+        hardy.load("toy")
+
+
 def test_a_name_that_is_none_is_refused_with_the_nearest(one):
     with pytest.raises(
         UsageError, match=r"no weights file toys, nor a folder of that name. Of the published networks, did you"

@@ -149,7 +149,7 @@ def assert_same_run(a: Path, b: Path) -> None:
 _CHILD = """
 import json, sys, torch
 from pathlib import Path
-from hardy.__main__ import main
+from hardy import __main__
 from hardy.describe import rebuild
 from hardy.errors import HardyError
 from hardy.training import loop
@@ -164,9 +164,8 @@ def run():
 torch.set_num_threads(int(sys.argv[3]))
 sys.modules["hardy.cli.fake"] = type(sys)("fake")
 sys.modules["hardy.cli.fake"].main = lambda args: run()
-from hardy import __main__
 __main__.COMMANDS["fake"] = ""
-sys.exit(main(["fake"]))
+sys.exit(__main__.main(["fake"]))
 """
 
 

@@ -20,7 +20,7 @@ from hardy.describe import describe
 from hardy.errors import FailedError, UsageError
 from hardy.evaluation.accuracy import Outcome
 from hardy.models.checkpoints import load, read_weights
-from hardy.objectives import PGDAT, Standard
+from hardy.objectives import PGDAT, RLFATP, RLFATT, Standard
 from hardy.training import loop
 from hardy.training import state as training_state
 from hardy.training.loop import Watch, train
@@ -611,3 +611,49 @@ def test_an_interrupted_run_sees_the_same_extra_images(tmp_path, extra_file, mon
 def test_a_fraction_that_leaves_one_kind_out_is_refused(fraction):
     with pytest.raises(UsageError, match=r"extra.fraction is .* such that a batch has images of both kinds"):
         tiny(extra=Extra("some.npz", fraction=fraction))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"batch": 24, "fraction": 0.5}, "number of extra images in a batch is 12; it must be in 1..11"),
+        ({"batch": 30, "fraction": 0.1}, "number of a batch's images that are not extra ones is 27; .*, 26"),
+    ],
+)
+def test_too_few_images_of_either_kind_for_a_batch_are_refused_before_a_folder_is_made(
+    tmp_path, extra_file, changes, said
+):
+    run = tiny(extra=Extra(str(extra_file), fraction=changes["fraction"]), batch=changes["batch"])
+    with pytest.raises(UsageError, match=said):
+        train(run, tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+# images that do not fit
+
+
+@pytest.mark.parametrize("objective", [RLFATP(k=9), RLFATT(k=9)])
+def test_more_blocks_than_the_image_has_pixels_are_refused_before_a_folder_is_made(tmp_path, objective):
+    with pytest.raises(
+        UsageError, match=r"objective.k is 9; it must be the number of blocks, 1 to the image's side \(8\)"
+    ):
+        train(tiny(objective=objective), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_crop_larger_than_the_image_is_refused_before_a_folder_is_made(tmp_path):
+    with pytest.raises(UsageError, match="crop is 8; it must be below the image's side"):
+        train(tiny(augment=Augment(crop=8, padding="reflect")), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    "changed", [{"classes": tuple("wxyz")}, {"classes": tuple("abcde")}, {"labels": torch.zeros(26).long()}]
+)
+def test_a_run_does_not_go_on_with_other_classes_or_labels(tmp_path, monkeypatch, changed):
+    with pytest.raises(Stopped):
+        train(tiny(), tmp_path / "run", device="cpu", watch=stop_after(4))
+    part, test = InMemory().load()
+    monkeypatch.setattr(InMemory, "load", lambda *_, **__: (dataclasses.replace(part, **changed), test))
+    with pytest.raises(UsageError, match="began with other classes, or other numbers of images in them, than made for"):
+        train(tiny(), tmp_path / "run", device="cpu")

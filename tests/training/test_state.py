@@ -205,6 +205,31 @@ def test_no_flipped_byte_of_a_state_file_changes_what_a_run_goes_on_from(tmp_pat
     assert back > 50
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[(field, value) for field in ("optimizer", "average", "pending", "best") for value in (3, "x", [1], {"a": 1})],
+        ("optimizer", {"state": {0: {"exp_avg": 1}}, "param_groups": []}),
+        ("average", {}),
+        ("pending", [{"loss": "x"}]),
+    ],
+)
+def test_a_run_goes_on_from_the_checkpoint_before_one_of_other_kinds(tmp_path, field, value):
+    made = folder(tmp_path)
+    made.commit(point(4))
+    made.commit(point(8))
+    file = tmp_path / "checkpoints" / "step-00000008.state.pt"
+    torch.save({**torch.load(file, weights_only=True), field: value}, file)
+    assert equal(folder(tmp_path).newest(), point(4))
+
+
+def test_best_weights_of_a_value_that_is_no_number_are_none_to_go_on_from(tmp_path):
+    made = folder(tmp_path)
+    made.commit(point(4))
+    made.commit(point(8, best=made.save_best(8, 0.5, point(8).weights) | {"value": "x"}))
+    assert equal(folder(tmp_path).newest(), point(4))
+
+
 def test_a_run_whose_checkpoints_are_all_damaged_has_none_and_keeps_its_rows(tmp_path):
     made = folder(tmp_path)
     made.commit(point(4))

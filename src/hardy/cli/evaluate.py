@@ -18,7 +18,7 @@ from hardy.cli.console import both_forms, err, measurement_row, out, progress, t
 from hardy.cli.flags import admit, parse
 from hardy.data.split import Split
 from hardy.describe import rebuild, require
-from hardy.errors import FailedError
+from hardy.errors import FailedError, UsageError
 from hardy.evaluation.accuracy import Judge, evaluate
 from hardy.files import write_text
 from hardy.jobs.measure import about_weights, test_images
@@ -79,7 +79,7 @@ def main(args: list[str]) -> None:
         admit(options.model)
     file, which = find_weights(options.source, options.weights)
     _, header = read_weights(file)
-    known = options.eps or training_eps(header)
+    known = options.eps or training_eps(header, file)
     eps = known or 8 / 255
     attacks = {name: named(name, eps) for name in map(str.strip, options.attacks.split(",")) if name}
     require(bool(attacks), "attacks", options.attacks, "names with commas between, as in clean,pgd-20")
@@ -158,9 +158,12 @@ def storing() -> Iterator[Store]:
         raise FailedError(" ".join(said))
 
 
-def training_eps(header: Mapping[str, Any]) -> float | None:
+def training_eps(header: Mapping[str, Any], file: Path) -> float | None:
     """The Linf radius that weights were trained with, by their header; None without an adversary, or where it does not say."""
     if header.get("ball") is None:
         return None
-    ball = rebuild(header["ball"], Ball)  # type: ignore[type-abstract]
+    try:
+        ball = rebuild(header["ball"], Ball)  # type: ignore[type-abstract]
+    except UsageError as error:
+        raise UsageError(f"{file} does not say which ball its network was trained against: {error}") from error
     return ball.eps if isinstance(ball, Linf) else None

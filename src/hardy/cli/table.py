@@ -140,8 +140,9 @@ def _remarks(asked: Table, options: Options) -> list[str]:
     setting = "These are the paper's settings." if scale == "paper" else "These are not the paper's settings."
     return [
         f"Scale {scale}: {asked.scales[scale]}. {setting}",
-        "Accuracy in %, last weights; attacks are judged at the last iterate, NATTACK where it stops. Intervals are of test "
-        "sampling and say nothing about other seeds. The difference is measured minus paper, in points.",
+        "Accuracy in %, last weights; attacks are judged at the last iterate, NATTACK where it stops; NATTACK is crafted in "
+        f"{options.precision}. Intervals are of test sampling and say nothing about other seeds. The difference is measured "
+        "minus paper, in points.",
     ]
 
 

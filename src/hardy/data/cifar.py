@@ -13,7 +13,7 @@ from hardy.data.dataset import Shortened
 from hardy.data.download import Release, locate
 from hardy.data.split import Split
 from hardy.data.unpickle import unpickle
-from hardy.describe import settings
+from hardy.describe import counted, settings
 from hardy.errors import UsageError
 
 _SHAPE = (3, 32, 32)
@@ -155,7 +155,7 @@ def _read_full(path: Path, layout: _Layout, count: int) -> Batch:
     """A batch file that has as many images as the release's."""
     data, labels = _read_batch(path, layout.labels, layout.classes)
     if len(data) != count:
-        raise UsageError(f"{path} holds {len(data):,} images; the release's file holds {count:,}.")
+        raise UsageError(f"{path} holds {counted(len(data), 'image')}; the release's file holds {count:,}.")
     return data, labels
 
 
@@ -174,7 +174,9 @@ def _read_batch(path: Path, entry: bytes, classes: int) -> Batch:
     if not isinstance(labels, list) or any(type(label) is not int for label in labels):
         raise UsageError(f"The {entry.decode()} in {path} must be a list of integers.")
     if len(labels) != len(data):
-        raise UsageError(f"{path} holds {len(labels):,} labels for {len(data):,} images; it must hold one each.")
+        raise UsageError(
+            f"{path} holds {counted(len(labels), 'label')} for {counted(len(data), 'image')}; it must hold one each."
+        )
     if labels and not 0 <= min(labels) <= max(labels) < classes:
         raise UsageError(
             f"The labels in {path} lie in {min(labels)}..{max(labels)}; they must lie in 0..{classes - 1}."

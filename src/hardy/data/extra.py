@@ -13,7 +13,7 @@ import torch
 from hardy.data.download import refuse_web_page
 from hardy.data.split import Split, batches
 from hardy.data.unpickle import unpickle
-from hardy.describe import require, settings
+from hardy.describe import require, settings, with_article
 from hardy.errors import UsageError
 from hardy.randomness import Noise
 from hardy.types import Images, Labels
@@ -131,7 +131,7 @@ def _arrays(path: Path, images: object, labels: object, names: _Format) -> _Pair
     for name, value in ((names.images, images), (names.labels, labels)):
         if not isinstance(value, np.ndarray):
             raise UsageError(
-                f"The entry {name} of {path} is a {type(value).__name__}; it must be an array of integers."
+                f"The entry {name} of {path} is {with_article(type(value).__name__)}; it must be an array of integers."
             )
     return cast(_Pair, (images, labels))
 

@@ -6,10 +6,20 @@ from pathlib import Path
 from hardy.data.dataset import Dataset
 from hardy.data.images import Listing, check_size, list_images, read_parts, subfolders
 from hardy.data.split import Split
-from hardy.describe import require, settings
+from hardy.describe import counted, require, settings
 from hardy.errors import UsageError
 
 _LAYOUT = "<class>/<image>, or train/<class>/<image> with test/<class>/<image> or val/<class>/<image>"
+_PARTS = {
+    "train",
+    "training",
+    "test",
+    "testing",
+    "val",
+    "valid",
+    "validation",
+    "dev",
+}  # as people name them; no classes
 _SEED = 0  # of the split; fixed, so that everybody has the same
 
 
@@ -97,7 +107,7 @@ class Folder(Dataset):
                     "same class folders."
                 )
             return train, test
-        if inside and set(inside) <= {"train", "test", "val"}:
+        if inside and {name.casefold() for name in inside} <= _PARTS:
             raise UsageError(f"{folder} holds {' and '.join(inside)}; expected is {_LAYOUT}.")
         return (list_images(folder),)
 
@@ -110,6 +120,6 @@ class Folder(Dataset):
                 if not bool((split.labels == label).any()):
                     n = int((train.labels == label).sum()) + int((test.labels == label).sum())
                     raise UsageError(
-                        f"The class {name!r} in {self.path} has {n} images, of which a test_share of {self.test_share:g} "
-                        f"leaves no {part} image; it must have more, or test_share be another."
+                        f"The class {name!r} in {self.path} has {counted(n, 'image')}, of which a "
+                        f"test_share of {self.test_share:g} leaves no {part} image; it must have more, or test_share be another."
                     )

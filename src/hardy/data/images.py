@@ -21,7 +21,7 @@ from PIL import Image, UnidentifiedImageError
 
 from hardy.data import download
 from hardy.data.split import Split
-from hardy.describe import require
+from hardy.describe import counted, require
 from hardy.errors import FailedError, UsageError
 from hardy.files import write_whole
 
@@ -31,7 +31,7 @@ Bytes = npt.NDArray[np.uint8]
 _SUFFIXES = (".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".webp")
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "PPM")  # no others of Pillow's many readers are let loose on a file
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr")  # of 8 bits a channel, or fewer
-_DECODING = 1  # version; a change of the pixels that a file becomes needs another
+_DECODING = 2  # version; a change of the pixels that a file becomes needs another
 _MOMENT = 1.0  # seconds without progress shown
 
 
@@ -74,7 +74,7 @@ def list_images(folder: Path, part: str = "", classes: Sequence[str] | None = No
     if missing:
         raise UsageError(f"{top} lacks the class folder {missing[0]}; expected are {', '.join(chosen)}.")
     if len(chosen) < 2:
-        given = f"only the class folder {there[0]!r}" if there else f"no class folder and {len(loose)} files"
+        given = f"only the class folder {there[0]!r}" if there else f"no class folder and {counted(len(loose), 'file')}"
         raise UsageError(f"{top} holds {given}; expected are two class folders or more, each with its images.")
     names: list[str] = []
     labels: list[int] = []
@@ -86,8 +86,8 @@ def list_images(folder: Path, part: str = "", classes: Sequence[str] | None = No
         if not images:
             endings = ", ".join(suffix[1:] for suffix in _SUFFIXES)
             raise UsageError(
-                f"{top / name} holds no image, and {len(files)} other files; expected is at least one file that ends in "
-                f"one of {endings}."
+                f"{top / name} holds no image, and {counted(len(files), 'other file')}; expected is at least "
+                f"one file that ends in one of {endings}."
             )
         names += [f"{part}/{name}/{file}" if part else f"{name}/{file}" for file in images]
         labels += [label] * len(images)
@@ -141,7 +141,7 @@ def read_parts(
         splits.append(Split(torch.from_numpy(part), labels, classes, torch.arange(len(labels)), origin=""))
         first += len(part)
     others = sum(listing.others for listing in listings)
-    passed_over = f"; {others:,} other files passed over" if others else ""
+    passed_over = f"; {counted(others, 'other file')} passed over" if others else ""
     return splits, f"content {content[:12]}; resized to {size} x {size} around the centre{passed_over}"
 
 
@@ -196,7 +196,8 @@ def _decode(path: Path, size: int) -> Bytes:
 
 def _squared(image: Image.Image, size: int) -> Bytes:
     side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
+    # whole pixels: from between two, each would become the mean of its neighbours
+    left, top = (image.width - side) // 2, (image.height - side) // 2
     # colours of a palette may be transparent, which only RGBA can say
     full = image.convert("RGBA") if image.mode in ("P", "PA") else image
     # the filter looks beyond the box: the same as resizing all and cropping, without ever making a long strip

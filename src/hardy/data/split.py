@@ -1,5 +1,6 @@
 """Split: images and labels as two tensors on the device, and batches(), the only iterator."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -51,6 +52,13 @@ class Split:
         """(C, H, W) of one image."""
         _, c, h, w = self.images.shape
         return c, h, w
+
+    @property
+    def marking(self) -> str:
+        """Twelve hexadecimal digits that tell which classes there are, and of which class each image is."""
+        whole = hashlib.sha256(repr(self.classes).encode())
+        whole.update(self.labels.cpu().numpy().tobytes())
+        return whole.hexdigest()[:12]
 
     def to(self, device: torch.device | str) -> "Split":
         """The same images on another device."""

@@ -12,7 +12,7 @@ import torch
 from hardy.data.dataset import Shortened
 from hardy.data.download import Release, locate, refuse_web_page
 from hardy.data.split import Split
-from hardy.describe import settings
+from hardy.describe import counted, settings
 from hardy.errors import UsageError
 
 _SHAPE = (3, 96, 96)
@@ -100,7 +100,9 @@ def _read_bytes(path: Path, count: int, what: str, size: int = 1) -> npt.NDArray
         # asked only here: pixels of a whole file may begin as a web page does
         refuse_web_page(path, "an STL-10 file")
         wanted = f"the release's file holds {count * size:,}: {count:,} {what}"
-        raise UsageError(f"{path} is truncated, damaged or not STL-10's: it holds {len(data):,} bytes; {wanted}.")
+        raise UsageError(
+            f"{path} is truncated, damaged or not STL-10's: it holds {counted(len(data), 'byte')}; {wanted}."
+        )
     return data
 
 
@@ -109,5 +111,5 @@ def _read_names(path: Path) -> tuple[str, ...]:
     refuse_web_page(path, "a list of names")
     names = tuple(line.strip() for line in path.read_text("latin-1").splitlines() if line.strip())
     if len(names) != _CLASSES:
-        raise UsageError(f"{path} holds {len(names)} names; it must hold {_CLASSES}, one a line.")
+        raise UsageError(f"{path} holds {counted(len(names), 'name')}; it must hold {_CLASSES}, one a line.")
     return names

@@ -14,7 +14,7 @@ import torch
 from hardy.data.dataset import Shortened
 from hardy.data.download import Release, locate, refuse_web_page
 from hardy.data.split import Split
-from hardy.describe import settings
+from hardy.describe import counted, settings
 from hardy.errors import UsageError
 
 _SHAPE = (3, 32, 32)
@@ -87,7 +87,7 @@ def _read_split(path: Path, count: int) -> Split:
     if x.dtype != np.uint8 or x.ndim != 4 or x.shape[:3] != (32, 32, 3):
         raise UsageError(f"The images in {path} are {x.dtype} {x.shape}; they must be a uint8 array (32, 32, 3, N).")
     if x.shape[3] != count:
-        raise UsageError(f"{path} holds {x.shape[3]:,} images; the release's file holds {count:,}.")
+        raise UsageError(f"{path} holds {counted(x.shape[3], 'image')}; the release's file holds {count:,}.")
     if y.dtype.kind not in "iuf" or y.shape != (count, 1):
         raise UsageError(f"The labels in {path} are {y.dtype} {y.shape}; they must be numbers ({count}, 1).")
     if not np.isin(y, range(1, 11)).all():

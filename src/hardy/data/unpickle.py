@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hardy.data.download import refuse_web_page
+from hardy.describe import with_article
 from hardy.errors import UsageError
 
 _KINDS = ("u1", "i8", "i4")
@@ -34,7 +35,7 @@ def unpickle(path: Path, what: str) -> dict[bytes, Any]:
         raise UsageError(
             f"{path} is truncated, damaged or not a {what} pickle: {str(error) or type(error).__name__}."
         ) from error
-    raise UsageError(f"{path} holds a {type(content).__name__}; a {what} file holds a dictionary.")
+    raise UsageError(f"{path} holds {with_article(type(content).__name__)}; a {what} file holds a dictionary.")
 
 
 def _key(key: Any) -> Any:
@@ -84,7 +85,7 @@ def _from_buffer(data: Any, kind: Any, shape: Any, order: str, axes: tuple[int, 
 
 def _shaped(data: Any, kind: Any, shape: Any, order: Any) -> npt.NDArray[Any]:
     if not isinstance(kind, _Kind) or not isinstance(data, bytes | bytearray):
-        raise pickle.UnpicklingError(f"it holds an array made of a {type(data).__name__}")
+        raise pickle.UnpicklingError(f"it holds an array made of {with_article(type(data).__name__)}")
     if not isinstance(shape, tuple) or any(type(n) is not int or n < 0 for n in shape):
         raise pickle.UnpicklingError(f"it holds an array of shape {shape!r}")
     if math.prod(shape) * kind.dtype.itemsize != len(data):

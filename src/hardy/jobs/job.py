@@ -122,15 +122,15 @@ class Evaluate(Job):
         return (self.train,)
 
     def result(self) -> Measurement | None:
-        """The measured row, where it is there already."""
-        _, about = _told(self.train.weights)
-        if not about:
+        """The measured row, where it is there already; weights whose training has not come to its end have none."""
+        if not self.train.done():
             return None
+        _, about = _told(self.train.weights)
         about = {**about, "precision": self.precision}
         return known(self.train.folder / "results.jsonl", about, self.attack, self.n)
 
     def done(self) -> bool:
-        return self.train.done() and self.result() is not None
+        return self.result() is not None
 
     def execute(self, place: Place, watch: Watch) -> None:
         def show(name: str, decided: int, total: int, robust: int) -> None:

@@ -32,7 +32,11 @@ def test_images(header: Mapping[str, Any], file: Path, root: Path | None, *, off
     """The test images of the data that the weights in `file` were trained on."""
     if "data" not in header:
         raise UsageError(f"{file} does not say which data its network was trained on; weights that a run saved do.")
-    return rebuild(header["data"], Dataset).load(root, offline=offline)[1]  # type: ignore[type-abstract]
+    try:
+        data = rebuild(header["data"], Dataset)  # type: ignore[type-abstract]
+    except UsageError as error:
+        raise UsageError(f"{file} names data that this version does not know: {error}") from error
+    return data.load(root, offline=offline)[1]
 
 
 def known(

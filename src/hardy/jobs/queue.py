@@ -92,19 +92,18 @@ class _Queue:
 
     def work(self, place: Place) -> None:
         """Do jobs at one place until none is left."""
-        while not self.stopping and (left := self._left()):
-            job = self._take(left)
-            if job is None:
-                time.sleep(_POLL)  # the rest is under way elsewhere, or waits for something that is
-                continue
-            try:
+        try:
+            while not self.stopping and (left := self._left()):
+                job = self._take(left)
+                if job is None:
+                    time.sleep(_POLL)  # the rest is under way elsewhere, or waits for something that is
+                    continue
                 self._do(job, place)
-            except Exception as error:  # a thread's own end would be a trace on the screen, and no failure
-                self.broken = error
-                self.stop()
-            finally:
                 with self.guard:
                     self.taken.discard(job.name)
+        except Exception as error:  # a thread's own end would be a trace on the screen, and no failure
+            self.broken = error
+            self.stop()
 
     def stop(self) -> None:
         """Take no more jobs, and ask those under way to save and end."""
@@ -160,13 +159,15 @@ class _Queue:
             "device": place.device,
         }
         write_text(told, json.dumps({"job": describe(job), "place": placed}, indent=1) + "\n")
-        # in a session of its own: Ctrl-C reaches this process alone, which tells the others once
+        # -P: a json.py where the user stands is not Python's. In a session of its own: Ctrl-C reaches this process alone,
+        # which tells the others once
+        command = [sys.executable, "-P", "-m", "hardy.jobs.work", str(told), str(os.getpid())]
         with log.open("ab") as out, self.guard:
             if self.stopping:
                 return BUSY
             child = subprocess.Popen(
-                [sys.executable, "-m", "hardy.jobs.work", str(told)], stdout=out, stderr=out, stdin=subprocess.DEVNULL,
-                start_new_session=True, env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, start_new_session=True,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
             )  # fmt: skip
             self.children.add(child)
         try:

@@ -17,9 +17,9 @@ from hardy.jobs.queue import BUSY, lock_of
 from hardy.training.loop import Watch
 
 
-def main(told: Path) -> int:
-    """Do the job described in a file; the exit code is BUSY where another process is doing it."""
-    _end_with_parent()
+def main(told: Path, parent: int) -> int:
+    """Do the job described in a file; the exit code is BUSY where another process is doing it. parent: the queue's process."""
+    _end_with(parent)
     said = json.loads(told.read_text(encoding="utf-8"))
     job = rebuild(said["job"], Job)  # type: ignore[type-abstract]
     root = said["place"]["data_root"]
@@ -47,9 +47,8 @@ def _note(line: str) -> None:
     print(f"{datetime.now():%Y-%m-%d %H:%M:%S} {line}", flush=True)
 
 
-def _end_with_parent() -> None:
-    """A queue that is killed leaves no job behind: who is orphaned saves and ends."""
-    parent = os.getppid()
+def _end_with(parent: int) -> None:
+    """A queue that is killed, even before we came here, leaves no job behind: who is orphaned saves and ends."""
 
     def watch() -> None:
         while os.getppid() == parent:
@@ -60,4 +59,4 @@ def _end_with_parent() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

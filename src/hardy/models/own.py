@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hardy.describe import settings
+from hardy.describe import fitted, require, settings, with_article
 from hardy.errors import UsageError, unknown
-from hardy.models.classifier import Architecture, Classifier
+from hardy.models.classifier import Architecture, Classifier, frozen
 from hardy.randomness import Noise
 from hardy.types import Features, Images, Logits, Maps
 
@@ -71,7 +71,7 @@ class Wrapped(Classifier):
 
         hooks = [layer.register_forward_hook(look(name)) for name, layer in self.module.named_modules() if name]
         try:
-            with torch.no_grad():
+            with frozen(self), torch.no_grad():  # a look must not move batch-norm statistics
                 self._through_trunk(x[:1])
         finally:
             for hook in hooks:
@@ -94,15 +94,11 @@ class Wrapped(Classifier):
 
     def features(self, x: Images) -> Features:
         """What enters the layer `head_layer`."""
-        with self._kept(self.head_layer, lambda given, made: given[0]) as kept:
-            self._through_trunk(x)
-        return kept[-1]
+        return self._seen(x, self.head_layer, "head_layer", lambda given, made: given[0])
 
     def maps(self, x: Images) -> Maps:
         """What leaves the layer `maps_layer`."""
-        with self._kept(self.maps_layer(x), lambda given, made: made) as kept:
-            self._through_trunk(x)
-        return kept[-1]
+        return self._seen(x, self.maps_layer(x), "maps_layer", lambda given, made: made)
 
     def _layer(self, name: str) -> nn.Module:
         layers: dict[str, nn.Module] = dict(self.module.named_modules())
@@ -110,16 +106,20 @@ class Wrapped(Classifier):
             raise unknown("layer", name, filter(None, layers))
         return layers[name]
 
-    @contextmanager
-    def _kept(self, name: str, which: Callable[[Any, Any], Tensor]) -> Iterator[list[Tensor]]:
+    def _seen(self, x: Images, name: str, setting: str, which: Callable[[Any, Any], Tensor]) -> Tensor:
+        """Of what enters and what leaves a layer, that which is asked for."""
         kept: list[Tensor] = []
         hook = self._layer(name).register_forward_hook(
-            lambda layer, given, made: kept.append(which(given, made).float())
+            lambda layer, given, named, made: kept.append(which((*given, *named.values()), made).float()),
+            with_kwargs=True,
         )
         try:
-            yield kept
+            self._through_trunk(x)
         finally:
             hook.remove()
+        if not kept:
+            raise UsageError(f"The network does not call its layer {name!r}; name another as {setting}.")
+        return kept[-1]
 
 
 def wrap(
@@ -140,10 +140,14 @@ def wrap(
     Raises: UsageError for something that is no module, a normalisation that does not fit, or a layer that is not there.
     """
     if not isinstance(module, nn.Module):
-        raise UsageError(f"A {type(module).__name__} was given to wrap; it must be a torch.nn.Module.")
+        raise UsageError(f"wrap was given {with_article(type(module).__name__)}; it must be a torch.nn.Module.")
+    mean, deviation = fitted(mean, tuple[float, ...], "mean"), fitted(deviation, tuple[float, ...], "deviation")
     if len(mean) != len(deviation) or not mean or min(deviation) <= 0:
         raise UsageError(f"mean {mean} and deviation {deviation} must be of one length, and deviation above 0.")
-    return Wrapped(module, mean, deviation, head_layer, maps_layer)
+    wrapped = Wrapped(module, mean, deviation, head_layer, maps_layer)
+    like = next(module.parameters(), wrapped.mean)
+    wrapped.mean, wrapped.deviation = wrapped.mean.to(like.device), wrapped.deviation.to(like.device)
+    return wrapped
 
 
 @settings
@@ -174,13 +178,14 @@ class OwnNetwork(Architecture):
                 f"The network is built by {self.source}, and no code runs because a file names it: "
                 f"say --model {self.source}, or call hardy.models.own({self.source!r}) first."
             )
-        noise = Noise.of_batch(1) if noise is None else noise.shared
-        # the first keeps a meta device of the caller's out, the second the caller's random numbers
-        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-            torch.manual_seed(int(noise.derive("weights").integers(2**31, (1,))))
+        allowed = f"empty, or one number for all channels or for each of the {channels}"
+        require(len(self.mean) in (0, 1, channels), "mean", self.mean, allowed)
+        noise = Noise.of_batch(1) if noise is None else noise
+        cpu = torch.device("cpu")
+        with cpu, seeded(noise.derive("weights"), cpu):  # the first keeps a meta device of the caller's out
             module = _called(self.source, _ADMITTED[self.source], classes)
-        mean, deviation = self.mean or (0.0,) * channels, self.deviation or (1.0,) * channels
-        return wrap(module, mean, deviation, head_layer=self.head_layer, maps_layer=self.maps_layer).train()
+            mean, deviation = self.mean or (0.0,) * channels, self.deviation or (1.0,) * channels
+            return wrap(module, mean, deviation, head_layer=self.head_layer, maps_layer=self.maps_layer).train()
 
 
 def own(
@@ -195,19 +200,42 @@ def own(
 
     builder: a function or class that makes the module, or its name, "mypackage.mymodule:build". The others: see `wrap`.
 
-    Raises: UsageError if the name leads to nothing that can be called.
+    Raises: UsageError if the name leads to nothing that can be called, or the function's name cannot tell it from another.
     """
     name, function = _named(builder) if isinstance(builder, str) else (_name(builder), builder)
+    # a lambda or a function made by another: two of them have one name
+    if "<" in name and _ADMITTED.get(name, function) is not function:
+        raise UsageError(f"Another network is named {name} already; write a function with a name of its own.")
     _ADMITTED[name] = function
     return OwnNetwork(name, mean, deviation, head_layer, maps_layer)
 
 
+@contextmanager
+def seeded(noise: Noise, device: torch.device) -> Iterator[None]:
+    """Torch's global generators, which others' modules draw from, determined by the noise; as they were, on exit."""
+    gpus = [device.index or 0] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=gpus):
+        seed = int(noise.shared.integers(2**31, (1,)))
+        torch.default_generator.manual_seed(seed)
+        for gpu in gpus:
+            torch.cuda.default_generators[gpu].manual_seed(seed)
+        yield
+
+
 def _name(builder: Builder) -> str:
+    _refuse_other_than_builders(builder)
+    qualname = getattr(builder, "__qualname__", None)
+    if qualname is None:
+        given = with_article(type(builder).__name__)
+        raise UsageError(f"The builder is {given}, which has no name of its own; write a function around it.")
+    return f"{builder.__module__}:{qualname}"
+
+
+def _refuse_other_than_builders(builder: object) -> None:
     if isinstance(builder, nn.Module) or not callable(builder):
         raise UsageError(
-            f"A {type(builder).__name__} was given; it must be the function or class that makes the network."
+            f"The builder is {with_article(type(builder).__name__)}; it must be the function or class that makes the network."
         )
-    return f"{builder.__module__}:{builder.__qualname__}"
 
 
 def _named(name: str) -> tuple[str, Builder]:
@@ -221,7 +249,7 @@ def _named(name: str) -> tuple[str, Builder]:
     function = getattr(found, attribute, None)
     if function is None:
         raise unknown(f"function in {module}", attribute, (n for n, v in vars(found).items() if callable(v)))
-    _name(function)
+    _refuse_other_than_builders(function)
     return name, function
 
 
@@ -235,5 +263,5 @@ def _called(name: str, function: Builder, classes: int) -> nn.Module:
     except Exception as error:  # the user's function may fail in any way
         raise UsageError(f"{name} could not build a network: {type(error).__name__}: {error}.") from error
     if not isinstance(module, nn.Module):
-        raise UsageError(f"{name} made a {type(module).__name__}; it must make a torch.nn.Module.")
+        raise UsageError(f"{name} made {with_article(type(module).__name__)}; it must make a torch.nn.Module.")
     return module

@@ -33,9 +33,15 @@ def about(name: str) -> dict[str, Any]:
     """What is told about a published network.
 
     run: its settings. trained: versions, device and more of its training. measured: rows of results.jsonl. sha256: of its
-    weights file. Raises: UsageError for a name that is none.
+    weights file. Raises: UsageError for a name that is none, or if what is told is damaged.
     """
     if name not in published():
         raise unknown("published network", name, published())
-    told: dict[str, Any] = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    file = FOLDER / f"{name}.json"
+    try:
+        told = json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict) or not {"measured", "sha256"} <= told.keys():
+        raise UsageError(f"{file} is damaged: it does not tell about a published network. Install hardy anew.")
     return told

@@ -20,6 +20,9 @@ class Objective(ABC):
         """The perturbations trained against; None without an adversary."""
         return None
 
+    def check(self, shape: tuple[int, int, int]) -> None:  # noqa: B027 - most have nothing to refuse
+        """Raises UsageError where images of this shape (C, H, W) are none that the method can train on."""
+
     @abstractmethod
     def __call__(self, model: Classifier, x: Images, y: Labels, noise: Noise) -> Terms:
         """Named scalar terms whose sum is minimised. The model arrives in training mode and is left in it."""

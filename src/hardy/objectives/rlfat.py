@@ -45,6 +45,10 @@ class RLFATP(Objective):
     def ball(self) -> Ball:
         return self.attack.ball
 
+    def check(self, shape: tuple[int, int, int]) -> None:
+        side = min(shape[1:])
+        require(self.k <= side, "objective.k", self.k, f"the number of blocks, 1 to the image's side ({side})")
+
     def __call__(self, model: Classifier, x: Images, y: Labels, noise: Noise) -> Terms:
         with crafting(model, self.batch_norm):
             x_adv = self.attack.perturb(model, x, y, noise)
@@ -71,6 +75,10 @@ class RLFATT(Objective):
     @property
     def ball(self) -> Ball:
         return self.attack.ball
+
+    def check(self, shape: tuple[int, int, int]) -> None:
+        side = min(shape[1:])
+        require(self.k <= side, "objective.k", self.k, f"the number of blocks, 1 to the image's side ({side})")
 
     def __call__(self, model: Classifier, x: Images, y: Labels, noise: Noise) -> Terms:
         x_adv = away_from_clean(model, x, self.attack, self.batch_norm, noise)

@@ -17,11 +17,12 @@ from hardy.errors import FailedError, StoppedError, UsageError
 from hardy.evaluation.accuracy import Outcome, check_network, classify, under_attack
 from hardy.files import WriteError
 from hardy.models.classifier import Classifier, ieee_convolutions
+from hardy.models.own import seeded
 from hardy.randomness import Noise
 from hardy.training.events import Events
 from hardy.training.notices import notices
 from hardy.training.precision import prepare, resolve, this_device
-from hardy.training.record import claimed, read_metrics, read_precision
+from hardy.training.record import claimed, read_metrics, read_precision, refuse_other_labels
 from hardy.training.run import Run
 from hardy.training.state import Checkpoint, Folder
 from hardy.training.step import Step
@@ -81,13 +82,17 @@ def train(
     watch, device = watch or Watch(), this_device(device)
     images = TrainingImages.load(run, data_root, offline=offline).to(device)
     part, total = images.part, run.length(len(images.part))
+    run.objective.check(part.shape)
+    next(stream(run, images, 0, 1))  # what no batch can be made of is refused before anything is written
     model = run.model.build(len(part.classes), part.shape[0], Noise.of_batch(1, run.seed, purpose="network"))
     check_network(model.to(device), part)
     with claimed(Path(out)):
         resolved = resolve(run.precision, device)
         about = {"device": _device_name(device), "precision": resolved, "origin": part.origin, "steps": total}
+        about["labels"] = part.marking
         about |= {} if images.extra is None else {"extra": images.extra.origin}
         folder = Folder(Path(out), run, part.shape, len(part.classes), about)
+        refuse_other_labels(folder.path, part)
         precision = read_precision(folder.path)
         if precision not in ("auto", resolved):
             watch.note(f"The run began in {precision} and goes on in it, though it would begin in {resolved} here.")
@@ -145,7 +150,8 @@ def _make(training: _Training, step: Step, x: Images, y: Labels) -> None:
         group["lr"] = run.optimizer.lr * run.optimizer.schedule(progress)
     noise = Noise.of_batch(len(x), run.seed, step=training.step, purpose="objective", device=x.device)
     training.model.train()
-    terms = step(x, y, noise)
+    with seeded(Noise.of_batch(1, run.seed, step=training.step, purpose="torch"), x.device):  # for dropout and its like
+        terms = step(x, y, noise)
     training.optimizer.zero_grad(set_to_none=True)
     torch.stack(list(terms.values())).sum().backward()
     if run.optimizer.clip is not None:

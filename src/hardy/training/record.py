@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from hardy.data.split import Split
 from hardy.describe import describe, fingerprint, leaves, rebuild
 from hardy.errors import UsageError
 from hardy.files import PARTIAL, WriteError, locked, make_folder, write_text
@@ -97,6 +98,16 @@ def read_precision(path: Path) -> Precision:
     """The precision a run began in, which it keeps wherever it goes on; "auto" where its run.json does not say."""
     found = _told(path).get("precision")
     return found if found in ("float32", "bfloat16") else "auto"
+
+
+def refuse_other_labels(path: Path, part: Split) -> None:
+    """Raises UsageError where the run in a folder began with other classes, or with other images in them."""
+    # runs of before the entry was written go on
+    if _told(path).get("labels", part.marking) != part.marking:
+        raise UsageError(
+            f"{path} holds a run that began with other classes, or other numbers of images in them, than {part.origin}. "
+            "Give it the same images to go on with it, or another --out."
+        )
 
 
 def _told(path: Path) -> dict[str, Any]:

@@ -73,7 +73,8 @@ class Run:
 
     def length(self, images: int) -> int:
         """Optimiser steps in all, for so many training images. Raises: UsageError if they do not fill a batch."""
-        require(self.own_batch <= images, "batch", self.batch, f"at most the number of training images, {images}")
+        what = "batch" if self.extra is None else "The number of a batch's images that are not extra ones"
+        require(self.own_batch <= images, what, self.own_batch, f"at most the number of training images, {images}")
         if self.steps is not None:
             return self.steps
         assert self.epochs is not None

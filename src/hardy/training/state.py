@@ -181,6 +181,8 @@ class Folder:
             if digest(weights) != state["digest"] or (best is not None and not self._has_best(best)):
                 return None
             tensors, _ = read_weights(weights)
+            if not _fits(state, tensors):
+                return None
             return Checkpoint(step, tensors, state["optimizer"], state["average"], state["pending"], best)
         return None
 
@@ -195,3 +197,17 @@ class Folder:
             return False
         write_bytes(kept, copy.read_bytes())
         return True
+
+
+def _fits(state: Mapping[str, Any], weights: Mapping[str, Tensor]) -> bool:
+    """Whether what a state file holds is of the kinds that a run goes on with; of some other kinds, this raises."""
+    optimizer, average, pending, best = (state[name] for name in ("optimizer", "average", "pending", "best"))
+    moments = [value for held in optimizer["state"].values() for value in held.values()]
+    return (
+        all(isinstance(value, Tensor | None) for value in moments)
+        and all(isinstance(group["params"], list) for group in optimizer["param_groups"])
+        and (average is None or {n: v.shape for n, v in average.items()} == {n: v.shape for n, v in weights.items()})
+        and isinstance(pending, list)
+        and all(isinstance(value, float) for row in pending for value in row.values())
+        and (best is None or isinstance(best["value"], float))
+    )
