@@ -21,7 +21,7 @@ LEVELS = {
     **dict.fromkeys(["__init__", "__main__"], 8.0),
 }
 # Of a lower part, all that a higher one may import.
-ONLY = {("training", "evaluation"): {"evaluation.accuracy"}}
+ONLY = {("training", "evaluation"): {"evaluation.checks", "evaluation.stream"}}
 # Where a package of others may be imported: folders, or single files.
 IMPORTS_THE_USERS = ("own.py",)  # a module of the user's, which only the user can name
 CONFINED = {"matplotlib": ["report/"], "rich": ["cli/", "data/download.py"], "tyro": ["cli/"]}
@@ -107,7 +107,7 @@ def test_the_files_of_every_level_are_seen():
         for place in FILES
         for _, name in imports((SOURCE / place).read_text(encoding="utf-8"), SOURCE / place, SOURCE)
     }
-    assert {"hardy.randomness.Noise", "hardy.evaluation.accuracy.under_attack", "torch.Tensor"} <= seen
+    assert {"hardy.randomness.Noise", "hardy.evaluation.stream.under_attack", "torch.Tensor"} <= seen
 
 
 @pytest.mark.parametrize(
@@ -132,11 +132,15 @@ def test_the_files_of_every_level_are_seen():
             "evaluation imports training, which is higher",
         ),
         ("training/loop.py", "from hardy.recipes.small import recipes", "training imports recipes, which is higher"),
-        ("training/loop.py", "from hardy.evaluation import sweep", "may import evaluation.accuracy only"),
         (
             "training/loop.py",
-            "from hardy.evaluation.accuracy_of_others import a",
-            "may import evaluation.accuracy only",
+            "from hardy.evaluation import sweep",
+            "may import evaluation.checks, evaluation.stream only",
+        ),
+        (
+            "training/loop.py",
+            "from hardy.evaluation.stream_of_others import a",
+            "may import evaluation.checks, evaluation.stream only",
         ),
         ("report/page.py", "from hardy.models import small_cnn", "report imports models, which is higher"),
         ("results.py", "from hardy.report import page", "results imports report, which is higher"),
@@ -178,8 +182,8 @@ def test_a_file_that_breaks_the_rule_is_caught(place, code, said):
     ("place", "code"),
     [
         ("objectives/rlfat.py", "from hardy.data.block_shuffle import block_shuffle"),
-        ("training/loop.py", "from hardy.evaluation.accuracy import under_attack"),
-        ("training/loop.py", "from hardy.evaluation import accuracy"),
+        ("training/loop.py", "from hardy.evaluation.stream import under_attack"),
+        ("training/loop.py", "from hardy.evaluation import stream"),
         ("report/page.py", "import matplotlib\nfrom hardy.results import read"),
         ("cli/report.py", "import rich, tyro\nfrom hardy.report import page"),
         ("data/download.py", "from rich.progress import Progress"),

@@ -47,6 +47,21 @@ def text(num_classes):
 
 def many(depth, width):
     return build(depth)
+
+def flat(num_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+
+def sure(num_classes):
+    return nn.Sequential(flat(num_classes), nn.Softmax(1))
+
+def coupled(num_classes):
+    class Coupled(nn.Linear):
+        def forward(self, x):
+            return super().forward(x.flatten(1) - x.flatten(1).mean(0))
+    return Coupled(64, num_classes)
+
+def refuses(num_classes):
+    raise FileNotFoundError("no weights here")
 """
 
 
@@ -110,6 +125,21 @@ def _weights(top: Path) -> None:
     (top / "page.safetensors").write_text("<html>404</html>")
     torch.save(tensors, top / "pickled.pt")
     save_file(load_file(last), top / "foreign.safetensors")
+    plain = {name: value for name, value in tensors.items() if name not in ("mean", "deviation")}
+    torch.save({"state_dict": {f"module.{name}": value for name, value in plain.items()}}, top / "wrapped.pt")
+    torch.save({"state": {0: {"momentum_buffer": torch.ones(2)}}, "param_groups": []}, top / "optimizer.pt")
+    torch.save({"epoch": 3, "best": 0.5}, top / "numbers.pt")
+    torch.save({"state_dict": plain, "args": Path("a")}, top / "objects.pt")
+    torch.save({**plain, "mean": torch.zeros(1), "std": torch.zeros(1)}, top / "flat-deviation.pt")
+    (top / "truncated.pt").write_bytes((top / "wrapped.pt").read_bytes()[:500])
+    (top / "page.pt").write_text("<html>404</html>")
+    (top / "pointer.pt").write_text("version https://git-lfs.github.com/spec/v1")
+    torch.save(
+        {k: v for k, v in NETWORK.build(2, 3).state_dict().items() if k not in ("mean", "deviation")}, top / "two.pt"
+    )
+    (top / "advs").mkdir()
+    (top / "advs" / "fgsm.safetensors").write_text("mine")
+    (top / "advs" / "fgsm-at-8-255.safetensors").write_text("mine")
     save_weights(top / "no-data.safetensors", tensors, NETWORK, 10, 1, {})
     save_weights(top / "wider.safetensors", tensors, small_cnn(width=3), 10, 1, about)
     save_weights(top / "resnet.safetensors", tensors, preact_resnet_18(width=2), 10, 1, about)
@@ -248,10 +278,10 @@ NAMES = [
     case("evaluate", "Missing", "RUN|WEIGHTS|NAME", "a run's folder, a weights file"),
     case("evaluate run run", "Unrecognized options: run"),
     case("evaluate run --attack pgd-20", "Unrecognized options: --attack, pgd-20", "Perhaps you meant: --attacks"),
-    case("evaluate run --attacks pgd-20x", "no attack named 'pgd-20x'; did you mean pgd-K?"),
-    case("evaluate run --attacks PGD-20", "no attack named 'PGD-20'; known are clean", "pgd-K"),
-    case("evaluate run --attacks pgd-007", "no attack named 'pgd-007'; did you mean pgd-K?"),
-    case("evaluate run --attacks pgd-٣", "no attack named 'pgd-٣'; did you mean pgd-K?"),
+    case("evaluate run --attacks pgd-20x", "no attack named 'pgd-20x'; did you mean pgd-K"),
+    case("evaluate run --attacks PGD-20", "no attack named 'PGD-20'; did you mean pgd-K"),
+    case("evaluate run --attacks pgd-007", "no attack named 'pgd-007'; did you mean pgd-K"),
+    case("evaluate run --attacks pgd-٣", "no attack named 'pgd-٣'; did you mean pgd-K"),
     case("evaluate run --attacks pgd-0", "'pgd-0' asks for 0 steps; it must be at least 1"),
     case("evaluate run --attacks pgd-K", "'pgd-K' lacks its number of steps", "as in pgd-20"),
     case("evaluate run --attacks pgd-99999999999999999999", "steps is 99999999999999999999", "an integer (64 bits)"),
@@ -480,14 +510,9 @@ WEIGHTS = [
     for file, *parts in (
         ("nowhere", "no weights file nowhere, nor a folder of that name"),
         ("link", "no weights file link"),
-        ("file", "file is damaged or not a safetensors file"),
-        ("picture.png", "picture.png is damaged or not a safetensors file"),
-        ("run/run.json", "run/run.json is damaged or not a safetensors file"),
-        ("/proc/self/mem", "/proc/self/mem is damaged or not a safetensors file"),
         ("truncated.safetensors", "truncated.safetensors is damaged or not a safetensors file"),
         ("empty.safetensors", "empty.safetensors is damaged or not a safetensors file"),
         ("page.safetensors", "page.safetensors is damaged or not a safetensors file"),
-        ("pickled.pt", "pickled.pt is damaged or not a safetensors file"),
         ("flipped.safetensors", "flipped.safetensors is damaged: it is not what was written, by its own digest"),
         ("foreign.safetensors", "foreign.safetensors does not say which network its weights belong to"),
         ("nan.safetensors", "nan.safetensors hold NaN or infinite values, in linear.bias"),
@@ -507,12 +532,110 @@ WEIGHTS = [
         ("run/last.safetensors --weights best", "best weights were asked for", "run/last.safetensors is a single file"),
     )
 ] + [
-    case("evaluate no-data.safetensors", "no-data.safetensors does not say which data"),
+    case(f"analyse sensitivity run {file}", f"{file} is damaged or not a safetensors file")
+    for file in ("file", "picture.png", "run/run.json", "/proc/self/mem", "pickled.pt")
+] + [
+    case("evaluate no-data.safetensors", "no-data.safetensors does not say which data", "as in --data cifar10"),
     case("evaluate seven-classes.safetensors", "gives torch.float32 (2, 7); logits (2, 10) are needed for 10 classes"),
     case("evaluate hostile-data.safetensors", "the class 'os.system', which is not one of this library's settings"),
     case("evaluate network-as-data.safetensors", "a SmallCNN; a Dataset was expected"),
     case("evaluate odd-ball.safetensors", "the class 'Cube', which is not one of this library's settings"),
     case("evaluate run --model nowhere:build", "module nowhere cannot be imported"),
+]  # fmt: skip
+
+SMALL = "--model small_cnn --model.width 2"
+ON_DIGITS = "--data digits --data.canvas 8"
+TWO = f"two.pt {SMALL} --data folder --data.path images --data.test-share 0.5"
+
+OF_OTHERS = [  # what no run of ours made: their files, and functions
+    case(f"evaluate {file} {flags}", *parts)
+    for flags in ("", f"{SMALL} {ON_DIGITS}")  # what the file is comes before what is asked of it
+    for file, *parts in (
+        ("file", "file is truncated, damaged, or not weights that torch.save wrote"),
+        ("picture.png", "picture.png is truncated, damaged, or not weights that torch.save wrote"),
+        ("run/run.json", "run/run.json is truncated, damaged, or not weights that torch.save wrote"),
+        ("truncated.pt", "truncated.pt is truncated, damaged, or not weights that torch.save wrote"),
+        ("/proc/self/mem", "/proc/self/mem cannot be read"),
+        ("page.pt", "page.pt is a web page, not the weights"),
+        ("pointer.pt", "pointer.pt is a pointer to a file in large-file storage"),
+        ("optimizer.pt", "optimizer.pt holds the state of an optimizer, not of a network"),
+        ("numbers.pt", "numbers.pt holds no network under a key that is known", "its entries are epoch, best"),
+        ("objects.pt", "objects.pt holds more than tensors and plain values: it asks for pathlib", "can run any code"),
+    )
+] + [
+    case("evaluate pickled.pt", "pickled.pt does not say which network its weights belong to, nor which data", "--model"),
+    case("evaluate wrapped.pt", "nor which data they are for; name both, as in --model preact_resnet_18 --data cifar10"),
+    case(f"evaluate wrapped.pt {SMALL}", "wrapped.pt does not say which data its network is for", "--data cifar10"),
+    case(f"evaluate wrapped.pt {ON_DIGITS}", "wrapped.pt does not say which network", "--model mypackage.mymodule:build"),
+    case(f"evaluate wrapped.pt --model small-cnn {ON_DIGITS}", "no network named 'small-cnn'; did you mean", "small_cnn"),
+    case(f"evaluate wrapped.pt --model resnet18x {ON_DIGITS}", "no network named 'resnet18x'; did you mean", "resnet18"),
+    case(f"evaluate wrapped.pt --model {ON_DIGITS}", "no network named '--data'; known are"),
+    case(f"evaluate wrapped.pt --model small_cnn {ON_DIGITS}", "not those of a SmallCNN", "21 are of another shape"),
+    case(f"evaluate wrapped.pt --model resnet_18 {ON_DIGITS}", "not those of a ResNet18", "missing", "unknown"),
+    case(f"evaluate wrapped.pt {SMALL} --model.depth 3 {ON_DIGITS}", "Unrecognized options: --model.depth, 3"),
+    case(f"evaluate wrapped.pt {SMALL} --model.mean 0.5 {ON_DIGITS}", "deviation is (); it must be as long as mean"),
+    case(f"evaluate wrapped.pt --model mynet:bild {ON_DIGITS}", "no function in mynet named 'bild'; did you mean build"),
+    case(f"evaluate wrapped.pt --model mynet:build {ON_DIGITS}", "wrapped.pt are not those of a OwnNetwork"),
+    case(f"evaluate wrapped.pt {SMALL} --data digit", "no data set named 'digit'; did you mean digits"),
+    case(f"evaluate wrapped.pt {SMALL} --data folder", "--data folder needs --data.path too"),
+    case(f"evaluate wrapped.pt {SMALL} --data cifar10 --data-root empty --offline", "CIFAR-10 was not found"),
+    case(f"evaluate wrapped.pt {SMALL} --data cifar10 --data-root cifar --offline", "cannot take images of shape (3, 32, 32)"),
+    case(f"evaluate wrapped.pt {SMALL} {ON_DIGITS} --weights best", "wrapped.pt is a single file; only a run's folder"),
+    case(f"evaluate flat-deviation.pt {SMALL} {ON_DIGITS}", "deviation std in flat-deviation.pt is (0.0,); it must be above 0"),
+    case(f"evaluate two.pt {SMALL} {ON_DIGITS}", "last layer of two.pt has 2 classes; 10 are needed"),
+    case("evaluate run --model small_cnn", "run says itself which network it is; leave --model out"),
+    case("evaluate run --data cifar10 --data-root cifar --offline", "run cannot be evaluated", "(3, 32, 32)"),
+    case("evaluate mynet:build", "mynet:build does not say which data its network is for; name it, as in --data cifar10"),
+    case("evaluate mynet:bild", "no function in mynet named 'bild'; did you mean build?"),
+    case("evaluate mynet:number", "builder is an int; it must be the function or class"),
+    case("evaluate mynet:", "'mynet:' names no function; write module:function"),
+    case("evaluate nowhere:build", "module nowhere cannot be imported", "No module named 'nowhere'"),
+    case("evaluate raises:build", "module raises cannot be imported: ZeroDivisionError"),
+    case(f"evaluate mynet:refuses {ON_DIGITS}", "mynet:refuses could not build a network", "no weights here"),
+    case(f"evaluate mynet:text {ON_DIGITS}", "mynet:text made a str; it must make a torch.nn.Module"),
+    case(f"evaluate mynet:seven {ON_DIGITS}", "mynet:seven cannot be evaluated", "logits (2, 10) are needed"),
+    case(f"evaluate mynet:sure {ON_DIGITS}", "mynet:sure cannot be evaluated. The network gives probabilities"),
+    case(f"evaluate mynet:coupled {ON_DIGITS}", "mynet:coupled cannot be evaluated. The logits of an image change"),
+]  # fmt: skip
+
+ATTACKED = [
+    case("evaluate run --norm l3", "'l3'", "--norm", "'linf', 'l2'"),
+    case("evaluate run --norm l2 --eps 0", "eps is 0.0; it must be above 0"),
+    case("evaluate run --eps 4/255,8", "eps is 8.0", "8/255, not 8"),
+    case("evaluate run --eps 4/255;8/255", "'4/255;8/255' is not a number"),
+    case("evaluate run --eps 8/255,0.1,8/255", "eps is '8/255,0.1,8/255'; it must be radii that differ"),
+    case("evaluate run --eps ,", "eps is ','; it must be radii, as in 4/255,8/255"),
+    case("evaluate run --eps 4/255 8/255", "Unrecognized options: 8/255"),
+    case("evaluate run --eps '4/255, eight'", "'eight' is not a number"),
+    case("evaluate run --attacks cw-l2", "cw-l2 looks for small L2 distances; Linf", "--norm l2"),
+    case("evaluate run --attacks cw_l2", "no attack named 'cw_l2'; did you mean cw-l2"),
+    case("evaluate run --attacks auto-attack", "no attack named 'auto-attack'; did you mean autoattack"),
+    case("evaluate run --attacks AutoAttack", "no attack named 'AutoAttack'; did you mean autoattack"),
+    case("evaluate run --attacks fgsmx5", "no attack named 'fgsmx5'; did you mean fgsm"),
+    case("evaluate run --attacks pgd-20x0", "no attack named 'pgd-20x0'; did you mean pgd-K"),
+    case("evaluate run --attacks infofeature-K", "'infofeature-K' lacks its number of steps", "infofeature-20"),
+    case(f"evaluate mynet:flat {ON_DIGITS} --attacks infofeature-2", "infofeature-2 cannot be made", "maps_layer"),
+    case(f"evaluate run --craft-on mynet:flat {ON_DIGITS} --attacks infofeature-2", "infofeature-2 cannot be made"),
+    case(f"evaluate {TWO} --attacks clean,apgd-dlr", "apgd-dlr cannot be made", "DLR loss needs at least 3 classes"),
+    case(f"evaluate {TWO} --attacks clean,apgd-t", "apgd-t cannot be made", "at least 4 classes", "gives 2"),
+    case(f"evaluate {TWO} --attacks pgd-2,autoattack", "autoattack cannot be made", "gives 2"),
+    case("evaluate run --craft-on nowhere", "no weights file nowhere"),
+    case("evaluate run --craft-on file", "file is truncated, damaged, or not weights"),
+    case("evaluate run --craft-on wrapped.pt", "wrapped.pt does not say which network its weights belong to; name it"),
+    case("evaluate run --craft-on wrapped.pt --model small_cnn", "wrapped.pt are not those of a SmallCNN"),
+    case("evaluate run --craft-on seven-classes.safetensors", "seven-classes.safetensors cannot be evaluated", "(2, 7)"),
+    case("evaluate run --craft-on last-only mynet:seven", "mynet:seven cannot be evaluated", "(2, 7)"),
+    case("evaluate --craft-on run", "--craft-on names no network, or the one to be judged is missing beside run"),
+    case("evaluate run --craft-on", "--craft-on names no network"),
+    case("evaluate run --outcomes file", "file cannot be written", "Not a directory", "--outcomes names a folder"),
+    case("evaluate run --outcomes file/deep", "file/deep cannot be written", "Not a directory", "--outcomes"),
+    case("evaluate run --outcomes /proc/none", "/proc/none cannot be written", "--outcomes names a folder"),
+    case("evaluate run --outcomes new --adversarial other", "--outcomes and --adversarial are both given"),
+    case("evaluate run --adversarial file", "file cannot be written", "Not a directory", "--adversarial names a folder"),
+    case("evaluate run --adversarial /proc/none", "/proc/none cannot be written", "--adversarial names a folder"),
+    case("evaluate run --adversarial advs", "advs/fgsm.safetensors exists already; --adversarial names a folder for new"),
+    case("evaluate run --adversarial advs --attacks fgsm --eps 4/255,8/255", "advs/fgsm-at-8-255.safetensors exists"),
+    case("evaluate run --by-class yes", "Unrecognized options: yes"),
 ]  # fmt: skip
 
 PLACES = [
@@ -545,7 +668,10 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize(("command", "code", "parts"), [*NAMES, *VALUES, *SWAPS, *DATA, *WEIGHTS, *PLACES])
+ALL = [*NAMES, *VALUES, *SWAPS, *DATA, *WEIGHTS, *OF_OTHERS, *ATTACKED, *PLACES]
+
+
+@pytest.mark.parametrize(("command", "code", "parts"), ALL)
 def test_a_mistake_gets_its_exit_code_and_a_sentence_and_changes_nothing(capsys, place, command, code, parts):
     if "/proc/" in command and not Path("/proc/self/mem").exists():
         pytest.skip("there is no /proc here")
@@ -566,6 +692,10 @@ def test_what_the_mistakes_are_made_from_is_right(capsys, place):
     for args in (
         ("evaluate", "run", "--n", "5"),
         ("evaluate", "run/last.safetensors", "--n", "5", "--attacks", "clean"),
+        *(
+            ("evaluate", *shlex.split(f"{what} --n 2 --attacks fgsm"))
+            for what in (f"wrapped.pt {SMALL} {ON_DIGITS}", f"mynet:flat {ON_DIGITS}", TWO)
+        ),
         ("analyse", "sensitivity", "run", "last-only", "--n", "5"),
         ("analyse", "shuffle", "--data", "cifar10", "--data-root", "cifar", "--offline"),
         ("train", "standard-cifar10", *quick, *small, "--data-root", "cifar", "--offline"),

@@ -5,7 +5,9 @@ import hardy
 NAMES = {
     hardy: "FailedError HardyError Measurement Noise Run UsageError attacks data evaluate evaluation load models objectives "
     "recipe recipes train",
-    hardy.attacks: "Attack Ball Criterion CrossEntropy DLR KL L2 Linf Margin NATTACK PGD State cw fgsm",
+    hardy.attacks: "APGD AdversarialInterpolation Attack AutoAttack Ball CarliniWagner Criterion CrossEntropy DLR FAB "
+    "FeatureScatter Foreign InfoFeature Iterative KL L2 Linf Margin NATTACK PGD Restarts Square State Targeted "
+    "TargetedCrossEntropy TargetedDLR TargetedMargin Worst bind cw fgsm",
     hardy.data: "Augment CIFAR10 CIFAR100 Dataset Digits Extra Folder Imagenette STL10 SVHN Split batches block_shuffle "
     "random_roll",
     hardy.evaluation: "evaluate loss_sensitivity",

@@ -3,6 +3,7 @@
 python docs/results/low_data.py collect RUN ...   copies what complete runs measured to low-data.jsonl
 python docs/results/low_data.py show              prints the table, draws low-data.png
 python docs/results/low_data.py publish RUN ...   puts last weights, settings and rows under src/hardy/published
+python docs/results/low_data.py add NAME.json ... adds AutoAttack's rows, of `hardy evaluate NAME --json NAME.json`, to both
 """
 
 import json
@@ -36,6 +37,7 @@ ATTACKS = {
     "accuracy under cw": "cw",
     "accuracy under cw-20": "cw",
     "accuracy under nattack": "nattack",
+    "accuracy under autoattack": "autoattack",
 }
 LARGEST = 3_000_000  # bytes of a published network
 TRAINED = ("hardy", "commit", "torch", "python", "device", "precision", "threads", "origin", "steps", "started")
@@ -75,12 +77,28 @@ def publish(run: Path) -> str:
     return name
 
 
+def add(file: Path) -> None:
+    """AutoAttack's row of a published network, which are a run's last weights, to the rows and to what is told of the network."""
+    described = FOLDER / file.name
+    told = json.loads(described.read_text(encoding="utf-8"))
+    method, _, seed = file.stem.partition("-cifar10-small")
+    for row in json.loads(file.read_text(encoding="utf-8")):
+        if row["what"] == "accuracy under autoattack":
+            assert row["settings"]["weights sha256"] == told["sha256"], file
+            row["settings"] |= {"weights": "last", "data": _without_place(row["settings"]["data"])}
+            told["measured"] = [old for old in told["measured"] if old["what"] != row["what"]] + [row]
+            line = {"kind": "measurement", "method": method, "seed": int(seed.removeprefix("-seed") or 0), **row}
+            with ROWS.open("a", encoding="utf-8") as rows:
+                rows.write(json.dumps(line) + "\n")
+    described.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+
+
 def show() -> None:
     """The table as Markdown on standard output, and the figure."""
     lines = _rows(ROWS)
     runs = [line for line in lines if line["kind"] == "run"]
     runs.sort(key=lambda run: (list(METHODS).index(run["method"]), run["seed"]))
-    print("| method | weights | clean | PGD-20 | CW-20 | NATTACK |\n|---|---|---|---|---|---|")
+    print("| method | weights | clean | PGD-20 | CW-20 | NATTACK | AutoAttack |\n|---|---|---|---|---|---|---|")
     for which in ("last", "best"):
         for run in runs:
             own = [line for line in lines if (line["method"], line["seed"]) == (run["method"], run["seed"])]
@@ -91,7 +109,7 @@ def show() -> None:
                 if line["kind"] == "measurement" and line["settings"].get("weights") == which
             }
             if found:
-                cells = [_cell(found[name]) if name in found else "–" for name in ("clean", "pgd", "cw", "nattack")]
+                cells = [_cell(found[name]) if name in found else "–" for name in dict.fromkeys(ATTACKS.values())]
                 print(f"| {_title(run)} | {which} (epoch {_epoch(own, found)}) | {' | '.join(cells)} |")
     drawn = {}
     for run in runs:
@@ -153,6 +171,9 @@ if __name__ == "__main__":
         case ["publish", *runs] if runs:
             for folder in runs:
                 print(publish(Path(folder)))
+        case ["add", *files] if files:
+            for file in files:
+                add(Path(file))
         case ["show"]:
             show()
         case _:

@@ -27,6 +27,7 @@ class StoppedError(HardyError):
 def unknown(kind: str, given: str, allowed: Iterable[str]) -> UsageError:
     """The error for a name that is not in a list: it says the nearest names, or all where none is near."""
     names = sorted(allowed)
-    near = get_close_matches(given, names, n=3, cutoff=0.5)
+    plain = {name.lower(): name for name in names}
+    near = [plain[name] for name in get_close_matches(given.lower(), plain, n=3, cutoff=0.5)]
     hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(names)}."
     return UsageError(f"There is no {kind} named {given!r}; {hint}")

@@ -6,11 +6,27 @@ import pytest
 import torch
 from torch import Tensor
 
-from hardy.attacks import DLR, KL, L2, NATTACK, PGD, Linf, Margin
-from hardy.attacks.attack import State, check_images
+from hardy.attacks import (
+    APGD,
+    DLR,
+    FAB,
+    KL,
+    L2,
+    NATTACK,
+    PGD,
+    CarliniWagner,
+    InfoFeature,
+    Linf,
+    Margin,
+    Restarts,
+    Square,
+    Targeted,
+)  # fmt: skip
+from hardy.attacks.attack import Around, State, check_images, looking, of_unfinished
 from hardy.errors import FailedError, UsageError
+from hardy.models.classifier import Classifier
 from hardy.randomness import Noise
-from toys import images, labels, smooth
+from toys import classifier, images, labels, smooth
 
 
 @dataclass
@@ -46,6 +62,67 @@ def test_joining_what_was_parted_gives_the_whole():
     assert joined.velocity is None
     assert joined.noise.bits((3,)).equal(whole.noise.bits((3,)))
     assert joined.select(torch.tensor([], dtype=torch.int64)).x_adv.shape == (0, 1, 1, 1)
+
+
+@dataclass
+class Nesting(State):
+    """A state within a state."""
+
+    inner: State
+
+
+def test_a_state_within_a_state_is_parted_and_joined_with_it():
+    whole = Nesting(state(5).x_adv, state(5).done, state(5).step, state(5))
+    parts = [whole.select(torch.tensor([4, 1])), whole.select(torch.tensor([0]))]
+    joined = Nesting.cat(parts)
+    assert joined.inner.step.tolist() == joined.step.tolist() == [4, 1, 0]
+    assert isinstance(joined.inner, WithParts)
+    assert joined.inner.noise.rows.tolist() == [4, 1, 0]
+
+
+def test_images_that_are_done_are_not_moved():
+    seen = []
+
+    def move(x: Tensor, target: Tensor, of: State) -> State:
+        seen.append(target.tolist())
+        return WithParts(x + 1, of.done, of.step + 1, None, of.noise)
+
+    x, before = torch.zeros(4, 1, 1, 1), state(4)  # 0 and 2 are done
+    after = of_unfinished(move, x, torch.arange(4), before)
+    assert seen == [[1, 3]]
+    assert after.x_adv.flatten().tolist() == [0, 1, 2, 1]
+    assert after.step.tolist() == [0, 2, 2, 4]
+    assert after.noise.rows.tolist() == [0, 1, 2, 3]
+    finished = before.select(torch.tensor([0, 2]))
+    assert of_unfinished(move, x[:2], torch.arange(2), finished) is finished
+    unfinished = before.select(torch.tensor([1, 3]))
+    assert of_unfinished(move, x[:2], torch.arange(2), unfinished).x_adv.flatten().tolist() == [1, 1]
+    assert seen[1:] == [[0, 1]]
+
+
+class Noted(Around):
+    """A network whose calls are noted."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        self.model, self.noted = model, []
+
+    def around(self, f):
+        return lambda x: self.noted.append(len(x)) or f(x)
+
+
+def test_what_is_done_around_a_network_is_done_where_an_attack_looks_into_it_too():
+    model, x = classifier(), images(3)
+    once, twice = Noted(model), Noted(Noted(model))
+    for f in (model, once, twice):
+        logits, features = looking(f, Classifier.with_features)(x)
+        assert torch.equal(logits, model(x))
+        assert torch.equal(features, model.features(x))
+    assert torch.equal(once(x), model(x))
+    assert once.noted == [3, 3]
+    assert twice.noted == twice.model.noted == [3]
+    for f in (smooth(), Noted(smooth()), lambda x: x):
+        with pytest.raises(UsageError, match=r"looks at a network's activations, and needs a hardy Classifier"):
+            looking(f, Classifier.with_features)
 
 
 @pytest.mark.parametrize(
@@ -114,9 +191,13 @@ def test_a_gradient_that_is_asked_for_at_x_is_not_passed_on():
     ],
 )
 def test_labels_that_f_has_no_class_for_are_refused(y, sentence):
-    for attack in (PGD(Linf(0.1), steps=1), PGD(loss=Margin()), PGD(loss=DLR()), NATTACK(steps=1, population=2)):
+    attacks = (
+        PGD(Linf(0.1), steps=1), PGD(loss=Margin()), PGD(loss=DLR()), NATTACK(steps=1, population=2), APGD(steps=2),
+        FAB(steps=2), Square(queries=2), CarliniWagner(steps=2), InfoFeature(steps=1), Restarts(PGD(), 2), Targeted(FAB()),
+    )  # fmt: skip
+    for attack in attacks:
         with pytest.raises(UsageError, match=sentence):
-            attack(smooth(), images(3), y)
+            attack(classifier() if isinstance(attack, InfoFeature) else smooth(), images(3), y)
 
 
 @pytest.mark.parametrize(
@@ -165,8 +246,13 @@ def test_images_that_the_network_cannot_take_are_refused_in_one_line():
      lambda x: torch.ones(len(x), 3, requires_grad=True)],
 )  # fmt: skip
 def test_a_network_that_gives_no_gradient_is_refused_by_attacks_that_need_one(f):
-    with pytest.raises(UsageError, match="No gradient reaches the images"):
-        PGD(steps=1)(f, images(3), labels(3))
+    for attack in (PGD(steps=1), APGD(steps=1), FAB(steps=1)):
+        with pytest.raises(UsageError, match="No gradient reaches the images"):
+            attack(f, images(3), labels(3))
+    if not f(images(1)).requires_grad:  # its distance depends on the images whatever the network does
+        with pytest.raises(UsageError, match="No gradient reaches the images"):
+            CarliniWagner(steps=1)(f, images(3), labels(3))
+    assert Square(queries=2)(f, images(3), labels(3)).shape == (3, 1, 4, 4)
     assert NATTACK(steps=1, population=2)(f, images(3), labels(3)).shape == (3, 1, 4, 4)
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from hardy.attacks import L2, NATTACK, Linf
-from hardy.attacks.nattack import NAttackState, _before_tanh
+from hardy.attacks.nattack import NAttackState, before_tanh
 from hardy.errors import UsageError
 from hardy.randomness import Noise
 from toys import images, labels, linear, predicted, smooth, worst_linf
@@ -241,7 +241,7 @@ def test_black_and_white_pixels_and_those_a_rounding_beyond_give_images(ball):
 def test_pixels_at_the_ends_of_the_range_hardly_move():
     # the tanh map: reaching 0.03 from 0 needs a perturbation of 5.5
     x = torch.tensor([0.0, 0.5]).view(1, 1, 1, 2)
-    moved = NATTACK(Linf(1.0))._image(x, _before_tanh(x) + 0.1) - x
+    moved = NATTACK(Linf(1.0))._image(x, before_tanh(x) + 0.1) - x
     assert float(moved[..., 0]) < 1e-6
     assert float(moved[..., 1]) == pytest.approx(np.tanh(0.1) / 2, abs=1e-6)
 

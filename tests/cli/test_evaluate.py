@@ -1,10 +1,18 @@
 import json
+import re
 import shutil
+from dataclasses import replace
 
+import pytest
+import torch
 from commands import run
 
+import hardy
+from hardy.data import Digits
 from hardy.describe import rebuild
-from hardy.models import Architecture
+from hardy.evaluation.adversarial import Adversarial
+from hardy.files import digest
+from hardy.models import Architecture, small_cnn
 from hardy.models.checkpoints import read_weights, save_weights
 from hardy.results import read
 
@@ -97,4 +105,198 @@ def test_black_box_attacks_get_fewer_images(capsys, trained):
     )
     assert ran.code == 0, ran.err
     line = next(line for line in ran.out.splitlines() if line.startswith("accuracy under nattack"))
-    assert line.split()[-5:-2] == ["1", "0.3", "any"]
+    assert line.split()[-7:-4] == ["1", "0.3", "any"]
+
+
+# any network
+
+
+ON_DIGITS = ("--data", "digits", "--data.canvas", "8", "--n", "40", "--attacks", "clean,fgsm", "--eps", "0.1")
+SMALL = ("--model", "small_cnn", "--model.width", "2")
+
+
+def number(ran, what):
+    """The accuracy (per cent) in the table's line of that name."""
+    assert ran.code == 0, ran.err
+    line = next(line for line in ran.out.splitlines() if line.startswith(f"{what} "))
+    return float(line.removeprefix(what).split()[0])
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """The folder of a run whose network is far better than chance; tests must not change it."""
+    whole = hardy.recipe("standard-digits")
+    quick = {"data": Digits(canvas=8), "epochs": 4, "precision": "float32", "model": small_cnn(width=2)}
+    quick["optimizer"] = replace(whole.optimizer, lr=3e-2)
+    quick["validation"] = replace(whole.validation, images=40)
+    return hardy.train(
+        replace(whole, name="learned", **quick), tmp_path_factory.mktemp("runs") / "learned", device="cpu"
+    )
+
+
+@pytest.fixture
+def state(learned):
+    """The trained network's tensors as others save them, without the normalisation that ours has."""
+    tensors, _ = read_weights(learned / "best.safetensors")
+    return {name: value for name, value in tensors.items() if name not in ("mean", "deviation")}
+
+
+@pytest.mark.parametrize(
+    ("layout", "notes"),
+    [
+        (lambda s: s, []),
+        (lambda s: {"state_dict": {f"module.{n}": v for n, v in s.items()}, "epoch": 3},
+         ["The weights are the file's entry 'state_dict'; passed over is epoch.", "prefix 'module.' was taken off"]),
+        (lambda s: {"net": {n: v for n, v in s.items() if "num_batches" not in n}, "acc": 0.5},
+         ["The weights are the file's entry 'net'", "4 batch norms come without num_batches_tracked"]),
+    ],
+)  # fmt: skip
+def test_weights_of_others_give_the_number_of_the_same_network_of_ours(capsys, learned, tmp_path, state, layout, notes):
+    torch.save(layout(state), tmp_path / "w.pt")
+    ran = run(capsys, "evaluate", tmp_path / "w.pt", *SMALL, *ON_DIGITS)
+    ours = run(capsys, "evaluate", learned / "best.safetensors", *ON_DIGITS)
+    for what in ("clean accuracy", "accuracy under fgsm"):
+        assert number(ran, what) == number(ours, what)
+    for note in notes:
+        assert note in ran.err
+    assert "Clean accuracy is " in ran.err
+    assert "normalisation" not in ran.err.replace("another normalisation", "")
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_a_files_normalisation_is_tried_and_the_better_taken(capsys, tmp_path, learned, state, right):
+    mean, deviation = (0.0, 1.0) if right else (5.0, 0.01)
+    torch.save({**state, "mu": torch.tensor([mean]), "sigma": torch.tensor([deviation])}, tmp_path / "w.pt")
+    ran = run(capsys, "evaluate", tmp_path / "w.pt", *SMALL, *ON_DIGITS, "--json", tmp_path / "rows.json")
+    assert re.search(r"on 400 images is [0-9.]+% with the weights' own normalisation and [0-9.]+% without", ran.err)
+    assert f"The network is evaluated {'with' if right else 'without'} it." in ran.err
+    assert json.loads((tmp_path / "rows.json").read_text())[0]["settings"]["normalisation"] == "with" + "out" * (
+        not right
+    )
+    ours = run(capsys, "evaluate", learned / "best.safetensors", *ON_DIGITS)
+    assert number(ran, "clean accuracy") == number(ours, "clean accuracy")
+
+
+def test_a_normalisation_that_was_asked_for_is_not_tried_against_the_files(capsys, tmp_path, state):
+    torch.save({**state, "mu": torch.tensor([5.0]), "sigma": torch.tensor([0.01])}, tmp_path / "w.pt")
+    asked = ("--model.mean", "0.1", "--model.deviation", "1", "--json", tmp_path / "rows.json")
+    ran = run(capsys, "evaluate", tmp_path / "w.pt", *SMALL, *ON_DIGITS, *asked)
+    assert ran.code == 0, ran.err
+    assert "The normalisation that was asked for is taken, not the file's." in ran.err
+    assert "The network is evaluated" not in ran.err
+    settings = json.loads((tmp_path / "rows.json").read_text())[0]["settings"]
+    assert settings["network"]["mean"] == [0.1]
+    assert "normalisation" not in settings
+
+
+def test_a_function_that_makes_a_trained_network_is_a_source(capsys, tmp_path, learned, monkeypatch):
+    (tmp_path / "ofmine.py").write_text(f"import hardy\ndef trained():\n    return hardy.load({str(learned)!r})\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    ran = run(capsys, "evaluate", "ofmine:trained", *ON_DIGITS)
+    ours = run(capsys, "evaluate", learned / "best.safetensors", *ON_DIGITS)
+    for what in ("clean accuracy", "accuracy under fgsm"):
+        assert number(ran, what) == number(ours, what)
+    assert "ofmine:trained; digits test" in ran.out
+
+
+def test_a_published_network_is_told_of_by_its_name(capsys, monkeypatch, tmp_path, learned):
+    folder = tmp_path / "published"
+    folder.mkdir()
+    shutil.copy(learned / "best.safetensors", folder / "mine-digits.safetensors")
+    told = {"measured": [], "sha256": digest(folder / "mine-digits.safetensors")}
+    (folder / "mine-digits.json").write_text(json.dumps(told))
+    monkeypatch.setattr("hardy.models.published.FOLDER", folder)
+    ran = run(capsys, "evaluate", "mine-digits", "--n", "40", "--attacks", "clean")
+    assert number(ran, "clean accuracy") == number(
+        run(capsys, "evaluate", learned, "--n", "40", "--attacks", "clean"), "clean accuracy"
+    )
+    assert "mine-digits; digits test" in ran.out
+
+
+# how it is attacked and told
+
+
+def test_attacks_crafted_on_another_network_are_judged_by_the_first(capsys, learned, tmp_path, state):
+    torch.save(state, tmp_path / "same.pt")
+    torch.save({n: v.roll(1, 0) if v.ndim == 4 else v for n, v in state.items()}, tmp_path / "other.pt")
+    white = run(capsys, "evaluate", learned / "best.safetensors", *ON_DIGITS)
+    same = run(capsys, "evaluate", learned / "best.safetensors", *ON_DIGITS, *SMALL, "--craft-on", tmp_path / "same.pt")
+    under = "accuracy under fgsm"
+    assert number(same, under) == number(white, under)
+    assert f"attacks crafted on {tmp_path / 'same.pt'}" in same.out
+    assert f"{tmp_path / 'same.pt'}, for crafting: Clean accuracy is" in same.err
+    both = (learned / "last.safetensors", tmp_path / "other.pt", "--json", tmp_path / "rows.json")
+    other = run(capsys, "evaluate", learned / "best.safetensors", *ON_DIGITS, *SMALL, "--craft-on", *both)
+    assert number(other, "clean accuracy") == number(white, "clean accuracy")
+    assert number(other, under) >= number(white, under)
+    rows = json.loads((tmp_path / "rows.json").read_text())
+    assert rows[1]["settings"]["crafted on"] == [digest(path) for path in both[:2]]
+
+
+def test_several_radii_have_a_row_each(capsys, trained):
+    ran = run(capsys, "evaluate", trained, "--n", "40", "--attacks", "clean,fgsm", "--eps", "2/255, 0.3")
+    assert number(ran, "accuracy under fgsm at 2/255") > number(ran, "accuracy under fgsm at 0.3")
+    assert ran.out.count("clean accuracy") == 1
+    assert "eps 2/255 = 0.00784314, 0.3 (Linf)" in ran.err
+
+
+def test_the_norm_is_l2_where_asked_for(capsys, trained):
+    ran = run(capsys, "evaluate", trained, "--n", "20", "--attacks", "pgd-2", "--norm", "l2")
+    assert ran.code == 0, ran.err
+    assert "PGD on CrossEntropy(), L2 0.5, 2 steps of 0.125" in ran.out
+    assert "No radius was given, nor is one known from training: 0.5 is taken." in ran.err  # the training's is of Linf
+
+
+def test_every_class_gets_its_line(capsys, trained):
+    ran = run(capsys, "evaluate", trained, "--n", "40", "--attacks", "clean,fgsm", "--by-class")
+    assert ran.code == 0, ran.err
+    lines = ran.out.split("Accuracy on each class, %\n")[1].splitlines()
+    assert lines[0].split() == ["images", "clean", "accuracy", "fgsm"]
+    cells = [line.split() for line in lines[1:11]]
+    assert [cell[0] for cell in cells] == list("0123456789")
+    assert sum(int(cell[1]) for cell in cells) == 40
+    right = sum(int(cell[1]) * float(cell[2]) / 100 for cell in cells if cell[2] != "-")
+    assert abs(right - 0.4 * number(ran, "clean accuracy")) < 0.05
+
+
+def test_the_same_command_again_says_the_same_number_without_attacking(capsys, trained, tmp_path, monkeypatch):
+    command = ("evaluate", trained / "best.safetensors", *ON_DIGITS, "--outcomes", tmp_path / "outcomes")
+    first = run(capsys, *command)
+    monkeypatch.setattr("hardy.attacks.pgd.PGD.advance", None)  # an attack would fail
+    again = run(capsys, *command)
+    under = "accuracy under fgsm"
+    assert number(again, under) == number(first, under)
+    assert len([*(tmp_path / "outcomes").glob("fgsm-*.jsonl")]) == 1
+
+
+def test_a_run_keeps_its_outcomes_and_goes_without_where_it_cannot(capsys, trained, tmp_path):
+    ignored = shutil.ignore_patterns("outcomes", "results.jsonl")
+    folder = shutil.copytree(trained, tmp_path / "copy", ignore=ignored)
+    first = run(capsys, "evaluate", folder, *FEW)
+    assert {path.name.rpartition("-")[0] for path in (folder / "outcomes").glob("*.jsonl")} == {"fgsm", "pgd-2"}
+    shutil.rmtree(folder / "outcomes")
+    (folder / "outcomes").write_text("mine")
+    again = run(capsys, "evaluate", folder, *FEW)
+    assert number(again, "accuracy under pgd-2") == number(first, "accuracy under pgd-2")
+    assert "No outcomes are kept: " in again.err
+
+
+def test_adversarial_images_go_into_new_files_and_fool_the_network(capsys, trained, tmp_path):
+    folder = tmp_path / "adversarial"
+    command = ("evaluate", trained / "best.safetensors", "--n", "40", "--attacks", "clean,fgsm", "--eps", "8/255,0.1")
+    ran = run(capsys, *command, "--adversarial", folder)
+    assert {path.name for path in folder.iterdir()} == {"fgsm-at-8-255.safetensors", "fgsm-at-0.1.safetensors"}
+    found = Adversarial.read(folder / "fgsm-at-0.1.safetensors")
+    right = found.accuracy(hardy.load(trained))
+    assert 100 * float(right.double().mean()) == number(ran, "accuracy under fgsm at 0.1")
+    again = run(capsys, *command, "--adversarial", folder)
+    assert again.code == 2
+    assert "clean: " not in again.err  # refused before any work
+
+
+def test_passes_are_printed(capsys, trained):
+    ran = run(capsys, "evaluate", trained, "--n", "30", "--attacks", "clean", "--device", "cpu")
+    line = next(line for line in ran.out.splitlines() if line.startswith("clean accuracy"))
+    assert line.split()[-2:] == ["30", "0"]
+    assert ran.out.splitlines()[0].split()[-2:] == ["forwards", "backwards"]

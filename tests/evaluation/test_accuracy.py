@@ -7,11 +7,12 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from hardy.attacks import L2, NATTACK, PGD, Linf, Margin, cw, fgsm
+from hardy.attacks import L2, NATTACK, PGD, Linf, cw, fgsm
 from hardy.data.split import Split
 from hardy.describe import rebuild
-from hardy.errors import FailedError, UsageError
-from hardy.evaluation.accuracy import Counted, classify, evaluate, under_attack, verdict
+from hardy.errors import UsageError
+from hardy.evaluation.accuracy import evaluate
+from hardy.evaluation.stream import classify, under_attack
 from hardy.models.classifier import full_precision
 from hardy.randomness import Noise
 from hardy.results import Measurement, append, read
@@ -107,73 +108,6 @@ def test_nattack_counts_the_images_that_resist_it_and_no_clean_errors():
     assert row.settings["judge"] == "any"
 
 
-# the judge
-
-
-def test_judging_at_any_iterate_finds_whatever_the_last_finds_and_more():
-    model = smooth(seed=4)
-    data = split(300, model, seed=4)
-    attack = PGD(Linf(0.15), steps=6, step_size=0.3, loss=Margin())  # steps over the ball: goes to and fro
-    last, always = (under_attack(model, data, attack, judge=judge).correct for judge in ("last", "any"))
-    assert not (always & ~last).any()
-    assert int(always.sum()) < int(last.sum())
-    # the verdict at the last iterate is that on the images the attack hands back
-    noise = Noise(0, data.indices, purpose="evaluation")
-    x_adv = attack(model, data.x(), data.labels, noise)
-    assert torch.equal(last, predicted(model, x_adv) == data.labels)
-    # and that at any is that on every iterate
-    state = attack.start(model, data.x(), data.labels, noise)
-    broken = torch.zeros(300, dtype=torch.bool)
-    for _ in range(6):
-        state = attack.advance(model, data.x(), data.labels, state)
-        broken |= predicted(model, state.x_adv) != data.labels
-    assert torch.equal(always, ~broken)
-
-
-# every image its own problem
-
-STREAMED = {
-    "pgd": PGD(Linf(0.1), steps=5),
-    "momentum": PGD(Linf(0.1), steps=5, momentum=0.75),
-    "l2": PGD(L2(0.5), steps=5),
-    "noise": PGD(Linf(0.3), steps=0),
-    "nattack": NATTACK(Linf(0.1), steps=4, population=4, test_every=2, learning_rate=0.2),
-}
-
-
-@pytest.mark.parametrize("attack", STREAMED.values(), ids=STREAMED.keys())
-@pytest.mark.parametrize("judge", ["last", "any"])
-def test_neither_batch_size_nor_order_changes_an_images_verdict(attack, judge):
-    model = smooth(seed=1)
-    data = split(64, model, seed=1)
-    expected = under_attack(model, data, attack, judge=judge, batch=64)
-    assert 0 < int(expected.correct.sum()) < 64
-    for batch in (1, 7):
-        outcome = under_attack(model, data, attack, judge=judge, batch=batch)
-        assert torch.equal(outcome.correct, expected.correct)
-        assert costs_of(outcome) == costs_of(expected)
-    order = Noise.of_batch(1, purpose="order").permutation(64)[0]
-    shuffled = under_attack(model, data.take(order), attack, judge=judge, batch=7)
-    assert torch.equal(shuffled.correct, expected.correct[order])
-    part = torch.tensor([40, 3, 17])
-    assert torch.equal(under_attack(model, data.take(part), attack, judge=judge).correct, expected.correct[part])
-
-
-def costs_of(outcome) -> tuple[int, int]:
-    return outcome.forwards, outcome.backwards
-
-
-def test_an_images_noise_is_keyed_by_seed_and_by_its_place_in_the_source_file():
-    model = smooth(seed=1)
-    data = split(64, model, seed=1)
-    attack = PGD(Linf(0.3), steps=0)
-    first = under_attack(model, data, attack).correct
-    assert torch.equal(under_attack(model, data, attack).correct, first)
-    assert not torch.equal(under_attack(model, data, attack, seed=1).correct, first)
-    elsewhere = Split(data.images, data.labels, data.classes, data.indices + 64, data.origin)
-    assert not torch.equal(under_attack(model, elsewhere, attack).correct, first)
-
-
 # costs
 
 
@@ -207,32 +141,6 @@ def test_nattack_costs_its_queries_and_a_verdict():
     attack = NATTACK(Linf(0.0), steps=20, population=4)
     (row,) = evaluate(model, data, {"nattack": attack}, batch=8)
     assert costs(row) == (5 * (20 * 4 + 2 + 1), 0)
-
-
-def test_the_batch_shown_to_the_network_is_never_larger_than_asked_for():
-    sizes = []
-
-    class Watched(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            sizes.append(len(x))
-            return x.flatten(1)[:, :3]
-
-    data = split(50)
-    for attack in (PGD(Linf(0.1), steps=3), NATTACK(Linf(0.1), steps=2, population=4)):
-        for judge in ("last", "any"):
-            under_attack(Watched(), data, attack, judge=judge, batch=12)
-    evaluate(Watched(), data, ["clean", "fgsm"], batch=12)
-    assert max(sizes) == 12
-
-
-def test_counting_counts_images_and_those_with_a_gradient():
-    counted = Counted(smooth())
-    x = images(5)
-    counted(x)
-    with torch.no_grad():
-        counted(x.clone().requires_grad_())
-    counted(images(3).requires_grad_())
-    assert (counted.forwards, counted.backwards) == (13, 3)
 
 
 # the row
@@ -349,18 +257,6 @@ def test_a_network_in_bfloat16_attacks_in_it_and_is_judged_in_float32(wrap):
     assert inner.autocast is torch.bfloat16
 
 
-def test_the_verdict_of_a_network_in_bfloat16_is_that_of_the_same_in_float32():
-    model, data = classifier(), split(400, seed=5)
-    with torch.no_grad():  # no class leads by much on average: some images stand close to a boundary
-        model.linear.bias -= model(data.x()).mean(0)
-    expected = classify(model, data).correct
-    model.autocast = torch.bfloat16
-    with torch.no_grad():
-        assert not torch.equal(model(data.x()).argmax(1) == data.labels, expected)
-    assert torch.equal(classify(model, data).correct, expected)
-    assert torch.equal(verdict(Counted(model), data.x(), data.labels), expected)
-
-
 def test_full_precision_is_undone_after_an_error_too():
     model = recording()
     with pytest.raises(ZeroDivisionError), full_precision(model):
@@ -456,45 +352,6 @@ def test_logits_that_are_not_numbers_count_as_wrong():
     assert clean.value == noisy.value == 0.75
 
 
-def test_a_callers_own_autocast_does_not_reach_the_verdicts():
-    seen = []
-
-    class Plain(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            seen.append(torch.is_autocast_enabled("cpu"))
-            return x.flatten(1)[:, :2]
-
-    with torch.autocast("cpu", torch.bfloat16):
-        verdict(Plain(), images(2), labels(2, 2))
-    assert seen == [False]
-
-
-def test_judging_at_any_iterate_sees_the_start():
-    model, data = linear_split()
-    started = under_attack(model, data, PGD(Linf(0.2), steps=0)).correct
-    one_step = PGD(Linf(0.2), steps=1, step_size=0.0)
-    assert 0 < int(started.sum()) < len(data)
-    assert torch.equal(under_attack(model, data, one_step, judge="any").correct, started)
-
-
-def test_a_success_that_only_the_lower_precision_sees_does_not_end_the_attack():
-    class Lying(NATTACK):
-        """Stops after its first update, whether it has broken the image or not."""
-
-        def advance(self, f, x, target, state):
-            state = super().advance(f, x, target, state)
-            state.done |= state.step == 1
-            return state
-
-    model = linear()
-    data = split_of(images(40, low=0.35, high=0.65), labels(40, 2), 2)
-    data = split_of(data.x(), predicted(model, data.x()), 2)
-    settings = {"steps": 30, "population": 20, "learning_rate": 0.2, "test_every": 1}
-    honest = under_attack(model, data, NATTACK(Linf(0.05), **settings))
-    assert 0 < int(honest.correct.sum()) < 40
-    assert torch.equal(under_attack(model, data, Lying(Linf(0.05), **settings)).correct, honest.correct)
-
-
 def test_data_of_another_kind_is_refused():
     model, data = linear_split(5)
     for wrong, name in (((data, data), "tuple"), (data.x(), r"torch\.float32 \(5, 1, 4, 4\)"), (None, "NoneType")):
@@ -526,25 +383,6 @@ def test_a_network_without_a_gradient_is_judged_clean_and_by_attacks_that_need_n
     evaluate(detached, data, ["clean", "noise", NATTACK(Linf(EPS), steps=1, population=2)])
     with pytest.raises(UsageError, match="No gradient reaches the images"):
         evaluate(detached, data, ["fgsm"])
-
-
-class Astray(PGD):
-    """An attack that turns the images into no numbers."""
-
-    def advance(self, f, x, target, state):
-        state = super().advance(f, x, target, state)
-        state.x_adv[3:] = self.momentum
-        return state
-
-
-@pytest.mark.parametrize("judge", ["last", "any"])
-@pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_an_attack_that_gives_no_numbers_has_failed_and_broken_nothing(judge, value):
-    model, data = linear_split(8)
-    attack = Astray(Linf(0.0), steps=2)
-    object.__setattr__(attack, "momentum", value)
-    with pytest.raises(FailedError, match="ended in NaN or infinite pixels"):
-        evaluate(model, data, {"astray": attack}, judge=judge)
 
 
 def test_nattack_breaks_no_image_by_way_of_a_network_that_is_not_finite_everywhere():

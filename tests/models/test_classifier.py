@@ -19,6 +19,7 @@ from hardy.models import (
     resnet_18,
     small_cnn,
 )
+from hardy.models.classifier import set_normalisation
 from hardy.models.madry_resnet import MadryResNet
 from hardy.models.wide_resnet import WideResNet
 from hardy.randomness import Noise
@@ -414,3 +415,21 @@ def test_an_outline_takes_no_memory():
     outline = small_cnn(10**6).outline(5, 3)
     assert parameter_count(outline) > 10**12
     assert {value.device.type for value in outline.state_dict().values()} == {"meta"}
+
+
+# setting a normalisation
+
+
+def test_a_normalisation_can_be_set_and_taken_away():
+    model, x = small_cnn(width=4).build(4, 3).eval(), images()
+    mean, deviation = (0.4914, 0.4822, 0.4465), (0.2471, 0.2435, 0.2616)
+    normalised = (x - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(deviation).view(1, 3, 1, 1)
+    with torch.no_grad():
+        plain, expected = model(x), model(normalised)
+        set_normalisation(model, mean, deviation)
+        assert torch.equal(model(x), expected)
+        set_normalisation(model)
+        assert torch.equal(model(x), plain)
+    for wrong in [((0.5,), ()), ((0.5,), (0.0,)), ((0.5,), (float("nan"),))]:
+        with pytest.raises(UsageError, match="of one length, and deviation above 0"):
+            set_normalisation(model, *wrong)

@@ -11,7 +11,7 @@ import hardy
 from hardy.attacks import PGD
 from hardy.describe import describe, rebuild
 from hardy.errors import UsageError
-from hardy.evaluation.accuracy import check_network
+from hardy.evaluation.checks import check_network
 from hardy.models import OwnNetwork, own, wrap
 from hardy.models import own as own_function
 from hardy.models.checkpoints import load

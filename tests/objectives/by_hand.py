@@ -5,13 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from hardy.attacks import Attack
+from hardy.attacks import Iterative
 from hardy.models import small_cnn
 from hardy.models.classifier import Classifier
 from hardy.randomness import Noise
 
 
-class Told(Attack):
+class Told(Iterative):
     """Hands back x + offset(x) and notes what it was called with."""
 
     def __init__(self, offset: Callable[[Tensor], Tensor] | float = 0.1) -> None:

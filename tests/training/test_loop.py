@@ -18,7 +18,7 @@ from hardy.data.extra import Extra
 from hardy.data.split import batches
 from hardy.describe import describe
 from hardy.errors import FailedError, UsageError
-from hardy.evaluation.accuracy import Outcome
+from hardy.evaluation.stream import Outcome
 from hardy.models.checkpoints import load, read_weights
 from hardy.objectives import PGDAT, RLFATP, RLFATT, Standard
 from hardy.training import loop

@@ -1,4 +1,4 @@
-"""Attack: the interface; an attack that iterates is two functions over a state of per-image tensors."""
+"""Attack: the interface; one that iterates is two functions over a state of per-image tensors."""
 
 import dataclasses
 from abc import ABC, abstractmethod
@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from hardy.attacks.balls import Ball
-from hardy.describe import first_line, fitted
+from hardy.describe import Json, describe, first_line, fitted
 from hardy.errors import FailedError, UsageError
 from hardy.losses.criteria import check_labels
-from hardy.models.classifier import frozen
+from hardy.models.classifier import Classifier, frozen
 from hardy.randomness import Noise
-from hardy.types import Images
+from hardy.types import Images, Logits
 
 Forward = Callable[[Images], Any]  # any map from images to what the attack's criterion compares
 
@@ -50,13 +50,62 @@ def _fields(state: State) -> list[tuple[str, Any]]:
 
 
 def _pick(value: Any, index: Tensor) -> Any:
-    return None if value is None else value[index]
+    if value is None:
+        return None
+    return value.select(index) if isinstance(value, State) else value[index]
 
 
 def _join(values: list[Any]) -> Any:
     if values[0] is None:
         return None
+    if isinstance(values[0], State):
+        return type(values[0]).cat(values)
     return Noise.cat(values) if isinstance(values[0], Noise) else torch.cat(values)
+
+
+def of_unfinished(move: Callable[[Images, Tensor, State], State], x: Images, target: Tensor, state: State) -> State:
+    """The state after `move` of the images that are not done; the others' stays as it is."""
+    if bool(state.done.all()):
+        return state
+    if not bool(state.done.any()):
+        return move(x, target, state)
+    left, kept = (~state.done).nonzero().squeeze(1), state.done.nonzero().squeeze(1)
+    moved = move(x[left], target[left], state.select(left))
+    return type(state).cat([moved, state.select(kept)]).select(torch.cat([left, kept]).argsort())
+
+
+NO_GRADIENT = (
+    "No gradient reaches the images: the network's output does not depend on them, or is detached, or not made by torch. "
+    "NATTACK and Square need no gradient."
+)
+
+
+class Around(ABC):
+    """A network with something done at each call of it, such as counting; attacks may look into it all the same."""
+
+    model: Forward
+
+    @abstractmethod
+    def around(self, f: Forward) -> Forward:
+        """The same done at each call of f, another function of the images."""
+
+    def __call__(self, x: Images) -> Any:
+        return self.around(self.model)(x)
+
+
+def looking(f: Forward, look: Callable[[Classifier, Images], Any]) -> Forward:
+    """`look(network, images)` as a function of the images; what is done around the network is done around it too.
+
+    Raises: UsageError where f is not a `Classifier`, and has none inside an `Around`.
+    """
+    if isinstance(f, Around):
+        return f.around(looking(f.model, look))
+    if not isinstance(f, Classifier):
+        raise UsageError(
+            f"f is {kind(f)}; this attack looks at a network's activations, and needs a hardy Classifier: hardy.models.wrap "
+            "makes one of any torch.nn.Module."
+        )
+    return lambda x: look(f, x)
 
 
 class Attack(ABC):
@@ -67,40 +116,52 @@ class Attack(ABC):
 
     ball: Ball
 
-    @abstractmethod
-    def start(self, f: Forward, x: Images, target: Any, noise: Noise) -> State:
-        """The state before the first iteration."""
-
-    @abstractmethod
-    def advance(self, f: Forward, x: Images, target: Any, state: State) -> State:
-        """The state one iteration later; images that are done stay as they are."""
-
-    @property
-    @abstractmethod
-    def iterations(self) -> int:
-        """After how many calls of `advance` every image is done."""
-
-    @property
-    def copies(self) -> int:
-        """How many images an iteration passes through f at once for each image attacked."""
-        return 1
-
-    @property
-    def stops_at_success(self) -> bool:
-        """Whether the attack asks f itself if an image is broken, and leaves that image then."""
-        return False
-
     @property
     @abstractmethod
     def summary(self) -> str:
         """The attack in one line, with all its numbers."""
 
+    @property
+    @abstractmethod
+    def stages(self) -> "tuple[Iterative, ...]":
+        """What is run one after another, each on the images that those before it left unbroken."""
+
+    @abstractmethod
     def perturb(self, f: Forward, x: Images, target: Any, noise: Noise) -> Images:
         """What calling the attack does, without the checks and in whatever mode f is: for training, within `crafting`."""
-        state = self.start(f, x, target, noise)
-        for _ in range(self.iterations):
-            state = self.advance(f, x, target, state)
-        return state.x_adv
+
+    @property
+    def copies(self) -> int:
+        """How many images an iteration passes through f at once for each image attacked, at most."""
+        return max((stage.copies for stage in self.stages), default=1)
+
+    @property
+    def stops_at_success(self) -> bool:
+        """Whether the attack asks f itself if an image is broken, and leaves that image then."""
+        return not self.stages or any(stage.stops_at_success for stage in self.stages)
+
+    @property
+    def couples_batch(self) -> bool:
+        """Whether what becomes of an image depends on the others of its batch: no number of single images then."""
+        return False
+
+    @property
+    def described(self) -> Json:
+        """The attack in a measurement's row."""
+        return describe(self)
+
+    def view(self, f: Forward) -> Forward:
+        """What of a network this attack looks at: f itself, or a function that gives the logits first of several things.
+
+        `perturb` looks for itself; the `start` and `advance` of an `Iterative` are given what this returns.
+
+        Raises: UsageError where f has no such thing.
+        """
+        return f
+
+    def noises(self, noise: Noise) -> list[Noise]:
+        """Each stage's own random numbers."""
+        return [noise] if len(self.stages) == 1 else [noise.derive(f"stage {i}") for i in range(len(self.stages))]
 
     def __call__(self, f: Forward, x: Images, target: Any, noise: Noise | None = None) -> Images:
         """Perturbed images: same shape and type as x, detached, inside the ball and [0, 1].
@@ -129,32 +190,79 @@ class Attack(ABC):
         with frozen(f):
             # copies outside inference mode: what was made inside it cannot be saved for a gradient
             x, target = (t.clone() if t.is_inference() else t.detach() for t in (x, target))
-            x_adv = self.perturb(_checked(f, target), x, target, noise)
+            x_adv = self.perturb(_Checked(f, target), x, target, noise)
         check_found(x_adv)
         return x_adv
 
 
-def _checked(f: Forward, target: Tensor) -> Forward:
-    """The same f, whose first output is held against the labels: only it tells how many classes there are."""
-    labels = None if target.is_floating_point() else target
-    if labels is not None:
-        check_labels(labels)
-    unchecked = True
+class Iterative(Attack):
+    """An attack in equal steps: training runs them in a plain loop, evaluation as a stream of images."""
 
-    def checked(x: Images) -> Any:
-        nonlocal unchecked
-        if not unchecked:
-            return f(x)
-        unchecked = False
-        try:
-            out = f(x)
-        except RuntimeError as error:
-            raise UsageError(f"f cannot take images {kind(x)}: {first_line(error)}.") from error
-        if labels is not None:
-            _check_logits(out, len(x), labels)
-        return out
+    @abstractmethod
+    def start(self, f: Forward, x: Images, target: Any, noise: Noise) -> State:
+        """The state before the first iteration. f: what `view` makes of the network, here and in `advance`."""
 
-    return checked
+    @abstractmethod
+    def advance(self, f: Forward, x: Images, target: Any, state: State) -> State:
+        """The state one iteration later; images that are done stay as they are."""
+
+    @property
+    @abstractmethod
+    def iterations(self) -> int:
+        """After how many calls of `advance` every image is done."""
+
+    @property
+    def copies(self) -> int:
+        """How many images an iteration passes through f at once for each image attacked."""
+        return 1
+
+    @property
+    def stops_at_success(self) -> bool:
+        """Whether the attack asks f itself if an image is broken, and leaves that image then."""
+        return False
+
+    @property
+    def stages(self) -> "tuple[Iterative, ...]":
+        return (self,)
+
+    @property
+    def kin(self) -> "Iterative":
+        """What `advance` depends on: the states of stages that are kin may stand in one batch."""
+        return self
+
+    def perturb(self, f: Forward, x: Images, target: Any, noise: Noise) -> Images:
+        f = self.view(f)
+        state = self.start(f, x, target, noise)
+        for _ in range(self.iterations):
+            if bool(state.done.all()):
+                break
+            state = self.advance(f, x, target, state)
+        return state.x_adv
+
+
+class _Checked(Around):
+    """A network whose first logits are held against the labels: only they tell how many classes there are."""
+
+    def __init__(self, model: Forward, target: Tensor) -> None:
+        self.model, self.unchecked = model, True
+        self.labels = None if target.is_floating_point() else target
+        if self.labels is not None:
+            check_labels(self.labels)
+
+    def around(self, f: Forward) -> Forward:
+        def checked(x: Images) -> Any:
+            if not self.unchecked:
+                return f(x)
+            self.unchecked = False
+            try:
+                out = f(x)
+            except RuntimeError as error:
+                raise UsageError(f"f cannot take images {kind(x)}: {first_line(error)}.") from error
+            if self.labels is not None:
+                _check_logits(out if f is self.model else logits_of(out), len(x), self.labels)
+            return out
+
+        return checked
 
 
 def _check_logits(out: Any, n: int, labels: Tensor) -> None:
@@ -163,6 +271,12 @@ def _check_logits(out: Any, n: int, labels: Tensor) -> None:
     low, high = (int(v) for v in labels.aminmax())
     if not 0 <= low <= high < out.shape[1]:
         raise UsageError(f"Labels lie in {low}..{high}; f gives {out.shape[1]} classes, 0..{out.shape[1] - 1}.")
+
+
+def logits_of(out: Any) -> Logits:
+    """The logits among what a view gives: the first of several things, or all there is."""
+    logits: Logits = out[0] if isinstance(out, tuple) else out
+    return logits
 
 
 def is_logits(out: Any) -> bool:

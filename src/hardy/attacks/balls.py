@@ -2,6 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,6 +16,9 @@ from hardy.types import Images, PerSample
 # handed back lie within eps to the last bit.
 _ROUNDING = 2.0**-24
 _NORM_ROUNDING = 2.0**-20  # relative: a norm summed in float32, and the scaling by it
+
+
+Norm = Literal["linf", "l2"]
 
 
 class Ball(ABC):
@@ -93,6 +97,11 @@ class L2(Ball):
 
     def distance(self, x_adv: Images, x: Images) -> PerSample:
         return _norm(x_adv - x).flatten()
+
+
+def in_norm(norm: Norm, eps: float) -> Ball:
+    """The ball of a norm and radius."""
+    return Linf(eps) if norm == "linf" else L2(eps)
 
 
 def _norm(x: Tensor) -> Tensor:

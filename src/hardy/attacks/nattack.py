@@ -16,7 +16,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from hardy.attacks.attack import Attack, Forward, State
+from hardy.attacks.attack import Forward, Iterative, State
 from hardy.attacks.balls import Ball, Linf
 from hardy.describe import require, settings
 from hardy.losses.criteria import check_labels
@@ -38,7 +38,7 @@ class NAttackState(State):
 
 
 @settings
-class NATTACK(Attack):
+class NATTACK(Iterative):
     """Black-box search by natural evolution strategies; sees labels' scores only, no gradient."""
 
     ball: Ball = Linf()
@@ -107,14 +107,16 @@ class NATTACK(Attack):
         rewards = self._rewards(f, x, y, state.mu[:, None] + self.sigma * drawn)
         rewards = rewards - rewards[:, :1]  # equal rewards become zeros, whose mean is exact; theirs is not
         advantage = (rewards - rewards.mean(1, True)) / (rewards.std(1, correction=0, keepdim=True) + 1e-7)
-        step = self.learning_rate / (self.population * self.sigma) * torch.einsum("nb,nbchw->nchw", advantage, drawn)
+        # summed as precisely as the network computes: rounding by the batch's size would be magnified by small rewards
+        total = torch.einsum("nb,nbchw->nchw", advantage, drawn.to(advantage.dtype)).to(x.dtype)
+        step = self.learning_rate / (self.population * self.sigma) * total
         return step.nan_to_num(0.0, 0.0, 0.0)  # a member whose logits are NaN spoils an update, and no more than that
 
     def _test(self, f: Forward, x: Images, target: Labels, new: NAttackState, due: Tensor, active: Tensor) -> Tensor:
         """Show f the means that are due; those it gets wrong are done. Returns the images that go on."""
         if not len(due):
             return active
-        mean = self._image(x[due], _before_tanh(x[due]) + new.mu[due])
+        mean = self._image(x[due], before_tanh(x[due]) + new.mu[due])
         broken = f(mean).argmax(1) != target[due]
         new.x_adv[due] = mean
         new.queries[due] += 1
@@ -127,7 +129,7 @@ class NATTACK(Attack):
     def _rewards(self, f: Forward, x: Images, y: Labels, members: Tensor) -> Tensor:
         """(N, b): -1/2 clip(log p_y - log p_runner-up, 0, 1000) of each member (N, b, C, H, W)."""
         n, b = members.shape[:2]
-        shown = self._image(x.repeat_interleave(b, 0), (_before_tanh(x)[:, None] + members).flatten(0, 1))
+        shown = self._image(x.repeat_interleave(b, 0), (before_tanh(x)[:, None] + members).flatten(0, 1))
         logits = torch.cat([f(part) for part in shown.split(_MEMBERS_AT_ONCE)])
         log_p = (logits.softmax(1) + 1e-30).log()
         labels = y.repeat_interleave(b)
@@ -138,6 +140,6 @@ class NATTACK(Attack):
         return -(true - other).clamp(0, _MOST) / 2
 
 
-def _before_tanh(x: Images) -> Tensor:
+def before_tanh(x: Images) -> Tensor:
     """What tanh turns into x; a pixel of 1 + 1e-6, which the range check lets pass, would give NaN."""
     return torch.atanh((1 - 1e-6) * (2 * x.clamp(0, 1) - 1))

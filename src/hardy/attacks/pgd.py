@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from hardy.attacks.attack import Attack, Forward, State
+from hardy.attacks.attack import NO_GRADIENT, Forward, Iterative, State
 from hardy.attacks.balls import Ball, Linf, fraction
 from hardy.describe import require, settings
 from hardy.errors import UsageError
@@ -33,7 +33,7 @@ class PGDState(State):
 
 
 @settings
-class PGD(Attack):
+class PGD(Iterative):
     """Projected gradient ascent; the last iterate is what it hands back."""
 
     ball: Ball = Linf()
@@ -115,10 +115,7 @@ def gradient_at(x: Images, loss: Callable[[Images], PerSample]) -> Tensor:
         total = loss(at).sum()
         gradient = torch.autograd.grad(total, at, allow_unused=True)[0] if total.requires_grad else None
     if gradient is None:
-        raise UsageError(
-            "No gradient reaches the images: the network's output does not depend on them, or is detached, or not made by "
-            "torch. NATTACK needs no gradient."
-        )
+        raise UsageError(NO_GRADIENT)
     return gradient
 
 

@@ -28,15 +28,30 @@ def device(name: str | None) -> torch.device:
     return torch.device(name)
 
 
-def new_file(path: Path, flag: str) -> None:
+def new_file(path: Path, flag: str, names: str = "a new file") -> None:
     """Check that a file is not there and can be made, before hours go into what it is to hold.
+
+    flag: of the command line; names: what its value is.
 
     Raises: UsageError if something is there, a symbolic link that leads nowhere included, or nothing can be put there.
     """
     if os.path.lexists(path):
-        raise UsageError(f"{path} exists already; {flag} names a new file, so that nothing is overwritten.")
-    folder = next(parent for parent in path.absolute().parents if os.path.lexists(parent))
+        raise UsageError(f"{path} exists already; {flag} names {names}, so that nothing is overwritten.")
+    _try(path, path.absolute().parent, f"{flag} names {names}")
+
+
+def writable(path: Path, flag: str) -> None:
+    """Check that files can be put into a folder, which need not be there yet.
+
+    Raises: UsageError if they cannot.
+    """
+    _try(path, path.absolute(), f"{flag} names a folder for files")
+
+
+def _try(path: Path, folder: Path, remedy: str) -> None:
+    """Raises UsageError unless a file can be made in the folder, or in the nearest one above that is there."""
+    there = next(place for place in (folder, *folder.parents) if os.path.lexists(place))
     try:
-        tempfile.TemporaryFile(dir=folder).close()
+        tempfile.TemporaryFile(dir=there).close()
     except OSError as error:
-        raise UsageError(f"{path} cannot be written; {folder}: {error.strerror}. {flag} names a new file.") from error
+        raise UsageError(f"{path} cannot be written; {there}: {error.strerror}. {remedy}.") from error

@@ -11,17 +11,14 @@ import torch
 
 from hardy.attacks import NATTACK, Attack, Linf
 from hardy.attacks.names import named
-from hardy.cli.console import err, out, percent, table
-from hardy.cli.evaluate import Options, Store, measure, storing
+from hardy.cli.console import err, out, percent, progress, table
+from hardy.cli.evaluate import Store, storing
 from hardy.cli.flags import parse
 from hardy.cli.train import duration, with_progress
-from hardy.jobs.measure import about_weights, known
-from hardy.models.checkpoints import find_weights, load, read_weights
+from hardy.jobs.measure import measured
 from hardy.recipes import recipe
 from hardy.recipes.digits import EPS
 from hardy.results import Measurement
-from hardy.training.precision import prepare
-from hardy.training.record import read_run
 
 METHODS = ("standard", "pgdat", "trades", "rlfat-p", "rlfat-t")
 _IMAGES, _NATTACK_IMAGES = 500, 100
@@ -59,7 +56,7 @@ def compare(folder: Path, store: Store) -> None:
     """Train and measure what is not yet, with a line on how long it takes, and print the table."""
     # black-box search of a twentieth of its usual queries, so that the whole takes minutes, and of steps as much longer
     black_box = NATTACK(Linf(EPS), steps=50, population=60, learning_rate=0.03)
-    attacks = {**{name: named(name, EPS) for name in ("clean", "fgsm", "pgd-20", "cw-20")}, "nattack": black_box}
+    attacks = {**{name: named(name, Linf(EPS)) for name in ("clean", "fgsm", "pgd-20", "cw-20")}, "nattack": black_box}
     cells = []
     started = time.monotonic()
     took: list[float] = []  # seconds of each method begun here: those done before say nothing of the others
@@ -82,20 +79,16 @@ def compare(folder: Path, store: Store) -> None:
 
 def _measured(folder: Path, attacks: Mapping[str, Attack | None], store: Store) -> list[Measurement]:
     """A row for each attack: one measured before on the same weights and images, or a new one, added to the run's."""
-    file, which = find_weights(folder, "last")
-    about = {**about_weights(file, which, read_weights(file)[1]), "precision": "float32"}
-    asked = Options(source=folder, n=_IMAGES, n_black_box=_NATTACK_IMAGES, eps=EPS)
-    results = folder / "results.jsonl"
     rows = []
-    for name, attack in attacks.items():
-        there = known(results, about, attack, asked.images(attack))
-        rows += [there] if there else _new(folder, name, attack, asked, about, store)
+    with progress() as display:
+        for name, attack in attacks.items():
+            task = display.add_task(name, total=None, note="")
+
+            def show(_: str, decided: int, total: int, robust: int, task: Any = task) -> None:
+                display.update(task, completed=decided, total=total, note=f"{robust} robust")
+
+            n = _IMAGES if attack is None or attack.copies == 1 else _NATTACK_IMAGES
+            rows.append(measured(folder, name, attack, n, progress=show, store=store))
+            display.remove_task(task)
+            err.print(f"{name}: {percent(rows[-1].value)} %, {rows[-1].seconds:.0f} s")
     return rows
-
-
-def _new(
-    folder: Path, name: str, attack: Attack | None, asked: Options, about: Mapping[str, Any], store: Store
-) -> list[Measurement]:
-    test = read_run(folder).data.load()[1]
-    model = prepare(load(folder, "last"), torch.device("cpu"), "float32")
-    return measure(model, test, {name: attack}, asked, folder.name, about, folder / "results.jsonl", store)

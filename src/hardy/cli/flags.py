@@ -67,7 +67,31 @@ def parse(kind: type[T], args: Sequence[str], prog: str, default: T | None = Non
         return tyro.cli(kind, args=list(args), prog=prog, registry=_registry)
     # without subcommands a part that may be left out has flags only once `swap` has put it there
     config = (tyro.conf.AvoidSubcommands,)
-    return tyro.cli(kind, args=list(args), prog=prog, registry=_registry, default=default, config=config)
+    there = _as_it_stands(default)
+    return tyro.cli(type(there), args=list(args), prog=prog, registry=_registry, default=there, config=config)
+
+
+def _as_it_stands(default: T) -> T:
+    """The same settings, where a part that may be left out is declared as the class that stands there: tyro looks for the
+    fields of an abstract class in a union no further, and would have no flags for them.
+    """
+    if not dataclasses.is_dataclass(default) or isinstance(default, type):
+        return default
+    hints = typing.get_type_hints(type(default))
+    values = {f.name: getattr(default, f.name) for f in dataclasses.fields(default) if f.init}
+    parts = [(n, type(v)) for n, v in values.items() if dataclasses.is_dataclass(v) and _may_lack(hints[n])]
+    if not parts:
+        return default
+    kind = dataclasses.make_dataclass(type(default).__name__, parts, bases=(type(default),), frozen=True)
+    kind.__doc__, kind.__module__ = (
+        type(default).__doc__,
+        type(default).__module__,
+    )  # where the flags' comments are read
+    return typing.cast(T, kind(**values))
+
+
+def _may_lack(hint: Any) -> bool:
+    return type(None) in typing.get_args(hint)
 
 
 def swap(default: T, args: Sequence[str]) -> tuple[T, list[str]]:

@@ -17,6 +17,8 @@ from hardy.training.run import Run
 
 _OWN = ("MODULE:FUNCTION", "one's own network, as the function makes it: --model mypackage.mymodule:build")
 
+_RESTARTED = ("pgd-KxR", "any attack with K steps from R random starts; broken if one breaks: pgd-20x5")
+
 
 def main(args: list[str]) -> None:
     """Run `hardy list [KIND]`; without a name, all of them."""
@@ -60,7 +62,7 @@ def _measured(name: str) -> str:
 _LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "recipes": lambda: ((name, _budget(run)) for name, run in recipes().items()),
     "methods": METHODS.items,
-    "attacks": lambda: ((name, what) for name, (what, _) in ATTACKS.items()),
+    "attacks": lambda: [*((name, what) for name, (what, _) in ATTACKS.items()), _RESTARTED],
     "data": lambda: ((name, _first_line(made)) for name, made in classes(Dataset).items()),
     "models": lambda: [*((name, _first_line(made)) for name, made in builders().items()), _OWN],
     "published": lambda: ((name, _measured(name)) for name in published()),

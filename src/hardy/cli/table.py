@@ -190,6 +190,7 @@ def _cost(job: Evaluate, forward: float, backward: float) -> float:
     attack = job.attack
     if attack is None:
         return forward
-    if attack.copies > 1:
-        return attack.iterations * attack.copies * forward
-    return attack.iterations * (forward + backward)
+    return sum(
+        stage.iterations * (stage.copies * forward if stage.copies > 1 else forward + backward)
+        for stage in attack.stages
+    )

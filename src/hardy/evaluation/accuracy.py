@@ -1,47 +1,25 @@
 """Accuracy, clean and under attack: every image its own problem, its verdict a float32 forward pass."""
 
-import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from hardy.attacks.attack import Attack, Forward, State, check_found, is_logits, kind
-from hardy.attacks.names import named
+from hardy.attacks.attack import Attack, Forward
+from hardy.attacks.balls import Ball, Norm, in_norm
+from hardy.attacks.combine import Combined
+from hardy.attacks.names import in_balls
 from hardy.data.split import Split
-from hardy.describe import describe, first_line, fitted, require
+from hardy.describe import fitted, require
 from hardy.errors import UsageError
-from hardy.models.classifier import frozen, full_precision
-from hardy.randomness import Noise
+from hardy.evaluation.adversarial import Adversarial, save_verified
+from hardy.evaluation.checks import check_network
+from hardy.evaluation.memory import fitting_batch
+from hardy.evaluation.outcomes import Journal
+from hardy.evaluation.stream import Judge, Outcome, Progress, classify, under_attack
+from hardy.evaluation.transfer import surrogate
 from hardy.results import Measurement, wilson
-from hardy.types import Images, Labels, Logits
-
-Judge = Literal["last", "any"]
-Progress = Callable[[str, int, int, int], None]  # (attack's name, images decided, images in all, robust so far)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """correct: bool (N,), whether each image is classified correctly, before and after the attack. Costs: see Measurement."""
-
-    correct: Tensor
-    seconds: float
-    forwards: int
-    backwards: int
-
-
-class Counted:
-    """A network that counts how many images went through it forwards, and how many of these with a gradient."""
-
-    def __init__(self, model: Forward) -> None:
-        self.model, self.forwards, self.backwards = model, 0, 0
-
-    def __call__(self, x: Images) -> Any:
-        self.forwards += len(x)
-        self.backwards += len(x) if x.requires_grad and torch.is_grad_enabled() else 0
-        return self.model(x)
 
 
 def evaluate(
@@ -49,49 +27,98 @@ def evaluate(
     split: Split,
     attacks: Iterable[str | Attack] | Mapping[str, Attack | None] = ("clean", "fgsm", "pgd-20", "cw-20"),
     *,
-    eps: float = 8 / 255,
+    eps: float | Sequence[float] = 8 / 255,
+    norm: Norm = "linf",
     judge: Judge = "last",
     seed: int = 0,
-    batch: int = 200,
+    batch: int | None = None,
+    craft_on: Forward | Sequence[Forward] | None = None,
     run: str = "",
     settings: Mapping[str, Any] | None = None,
+    by_class: bool = False,
+    outcomes: Path | str | None = None,
+    adversarial: Path | str | None = None,
     progress: Progress | None = None,
     measured: Callable[[Measurement], None] | None = None,
 ) -> list[Measurement]:
-    """One row for each attack: the fraction of images classified correctly, with its interval.
+    """One row for each attack (and each radius): the fraction of images classified correctly, with its interval.
 
     model: a network, or another function of images that gives logits. attacks: a list of names (see `hardy list attacks`;
-    they get an Linf ball of `eps`) and attack objects, or a dictionary of names to attack objects; None is no attack.
-    judge: an image counts as broken if it is misclassified at the attack's "last" iterate, as the papers ran PGD and CW, or
-    at "any" of them; NATTACK is always judged where it stops. An image that is misclassified unperturbed is never counted as
-    robust. settings: what else belongs into each row. measured: called with each row as soon as there is one.
+    they get a ball of that norm and of `eps`, or of each of several) and attack objects, or a dictionary of names to attack
+    objects; None is no attack. judge: an image counts as broken if it is misclassified at the attack's "last" iterate, as the
+    papers ran PGD and CW, or at "any" of them; an attack that makes its own tests, as NATTACK and AutoAttack do, is judged
+    where it stops. An image that is misclassified unperturbed is never counted as robust. batch: images attacked at once; left
+    out, as many as memory holds. craft_on: the network that attacks see, or several whose logits are averaged: transfer.
+    settings: what else belongs into each row. by_class: put the accuracy on each class into the rows, too. outcomes: a folder
+    for each image's outcome; a measurement that was interrupted goes on from there, one that is there is not made again.
+    adversarial: a folder for new files of adversarial images (safetensors); all images are attacked then, whatever `outcomes`
+    holds. measured: called with each row as soon as there is one.
     Evaluation mode is forced and undone where the network is a module.
 
     Raises: UsageError for an unknown attack, a value of another type, or a network whose output on the first images is not
     finite (N, classes); FailedError for an attack that ends in NaN or infinite pixels.
     """
-    judge, seed, batch = fitted(judge, Judge, "judge"), fitted(seed, int, "seed"), fitted(batch, int, "batch")
-    chosen = _chosen(attacks, fitted(eps, float, "eps"))
-    require(batch > 0, "batch", batch, "at least 1")
+    judge, seed = fitted(judge, Judge, "judge"), fitted(seed, int, "seed")
+    batch = fitted(batch, int | None, "batch")
+    require(batch is None or batch > 0, "batch", batch, "at least 1")
+    radii = [fitted(radius, float, "eps") for radius in (eps if isinstance(eps, list | tuple) else (eps,))]
+    chosen = _chosen(attacks, [in_norm(norm, radius) for radius in radii])
     check_network(model, split)
+    for name, attack in chosen.items():
+        if adversarial is not None and attack is not None and adversarial_file(Path(adversarial), name).exists():
+            raise UsageError(
+                f"{adversarial_file(Path(adversarial), name)} exists already; adversarial images go into new files."
+            )
+    crafted_on = surrogate(craft_on)
+    if crafted_on is None and any(name.split(" at ")[0] == "transfer" for name in chosen):
+        raise UsageError("The attack transfer is crafted on other networks; name them: craft_on, or --craft-on.")
+    about = dict(settings or {})
+    if crafted_on is not None:
+        check_network(crafted_on, split)
+        about.setdefault("crafted on", "another network")
+    batch = fitting_batch(crafted_on or model, split) if batch is None else batch
     clean = classify(model, split, batch)
     rows = []
     for name, attack in chosen.items():
-        outcome = clean if attack is None else under_attack(
-            model, split, attack, clean.correct, judge=judge, seed=seed, batch=batch, progress=progress, name=name
-        )  # fmt: skip
-        rows.append(_row(name, attack, outcome, split, judge, seed, run, dict(settings or {})))
+        if attack is None:
+            outcome = clean
+        else:
+            shown = _settings(attack, judge, seed, about, split)
+            journal = (
+                None
+                if outcomes is None or adversarial is not None
+                else Journal(Path(outcomes), name, {"run": run, **shown})
+            )
+            outcome = under_attack(
+                model, split, attack, clean.correct, judge=judge, seed=seed, batch=batch, craft_on=crafted_on,
+                progress=progress, name=name, journal=journal, keep=adversarial is not None,
+            )  # fmt: skip
+            if outcome.x_adv is not None:
+                assert adversarial is not None
+                found = Adversarial(outcome.x_adv, split.labels, split.indices, {"run": run, **shown})
+                save_verified(adversarial_file(Path(adversarial), name), found, model, outcome.correct)
+        rows.append(
+            _row(name, attack, outcome, split, run, _settings(attack, judge, seed, about, split), by_class=by_class)
+        )
         if measured is not None:
             measured(rows[-1])
     return rows
 
 
-def _chosen(attacks: object, eps: float) -> dict[str, Attack | None]:
-    """The attacks by the names that their rows get."""
+def adversarial_file(folder: Path, name: str) -> Path:
+    """Where the adversarial images of the attack of that name go."""
+    return folder / (re.sub(r"[^\w.+-]+", "-", name) + ".safetensors")  # a name may hold 8/255
+
+
+def _chosen(attacks: object, balls: Sequence[Ball]) -> dict[str, Attack | None]:
+    """The attacks by the names that their rows get; where there are several radii, a name is followed by its own."""
+    require(bool(balls), "eps", (), "a radius, or several")
+    pairs: list[tuple[str, Any]] = []
     if isinstance(attacks, Mapping):
         pairs = list(attacks.items())
     elif isinstance(attacks, Iterable) and not isinstance(attacks, str):
-        pairs = [(a, named(a, eps)) if isinstance(a, str) else (getattr(a, "summary", ""), a) for a in attacks]
+        for attack in attacks:
+            pairs += in_balls(attack, balls) if isinstance(attack, str) else [(getattr(attack, "summary", ""), attack)]
     else:
         pairs = [("", attacks)]
     if not all(isinstance(name, str) and name and isinstance(a, Attack | None) for name, a in pairs):
@@ -100,105 +127,17 @@ def _chosen(attacks: object, eps: float) -> dict[str, Attack | None]:
     return dict(pairs)
 
 
-def check_network(model: Forward, split: Split) -> None:
-    """Raises UsageError unless there are images, and the network turns them into finite logits, one a class of the data."""
-    if not callable(model):
-        raise UsageError(f"The network is {kind(model)}; it must be a module or function, such as hardy.load gives.")
-    if not isinstance(split, Split):
-        raise UsageError(
-            f"The data is {kind(split)}; it must be one hardy.data.Split, such as test of run.data.load()."
-        )
-    require(len(split) > 0, "n", len(split), "at least 1 image")
-    with full_precision(model), frozen(model), torch.no_grad():
-        try:
-            out = model(split.x(slice(0, 2)))
-        except RuntimeError as error:
-            raise UsageError(f"The network cannot take images of shape {split.shape}: {first_line(error)}.") from error
-    wanted = (min(2, len(split)), len(split.classes))
-    if not is_logits(out) or tuple(out.shape) != wanted:
-        raise UsageError(
-            f"For {wanted[0]} images the network gives {kind(out)}; logits {wanted} are needed for {wanted[1]} classes."
-        )
-    if not bool(out.isfinite().all()):
-        raise UsageError("The network gives NaN or infinite logits on unperturbed images; are its weights damaged?")
-
-
-def classify(model: Forward, split: Split, batch: int = 500) -> Outcome:
-    """Which unperturbed images are classified correctly; NaN or infinite logits are wrong."""
-    started = time.perf_counter()
-    with frozen(model):
-        parts = [
-            verdict(model, split.x(slice(first, first + batch)), split.labels[first : first + batch])
-            for first in range(0, len(split), batch)
-        ]
-    return Outcome(torch.cat(parts), time.perf_counter() - started, len(split), 0)
-
-
-def under_attack(
-    model: Forward,
-    split: Split,
-    attack: Attack,
-    correct: Tensor | None = None,
-    *,
-    judge: Judge = "last",
-    seed: int = 0,
-    batch: int = 200,
-    progress: Progress | None = None,
-    name: str = "",
-) -> Outcome:
-    """Which images are classified correctly unperturbed (`correct`, computed where left out) and after the attack.
-
-    Images that are decided leave, waiting ones take their place; an image's random numbers are keyed by its place in its
-    source file, so that neither batch size nor order changes them.
-    """
-    started = time.perf_counter()
-    room = max(1, batch // attack.copies)
-    judge = "last" if attack.stops_at_success else judge  # it has made its own tests: where it stopped is what counts
-    counted = Counted(model)
-    noise = Noise(seed, split.indices, purpose="evaluation")
-    with frozen(model):
-        robust = (classify(model, split, batch).correct if correct is None else correct).clone()
-        waiting = robust.nonzero().squeeze(1)
-        total, active, state = len(waiting), waiting[:0], None
-        while len(active) or len(waiting):
-            if len(active) < room and len(waiting):
-                new, waiting = waiting[: room - len(active)], waiting[room - len(active) :]
-                fresh = attack.start(counted, split.x(new), split.labels[new], noise[new])
-                state = fresh if state is None or not len(active) else type(state).cat([state, fresh])
-                active = torch.cat([active, new])
-            assert state is not None
-            decided, broken = _decide(counted, split.labels[active], state, judge, attack.iterations)
-            robust[active[broken]] = False
-            if bool(decided.any()):
-                active, state = active[~decided], state.select(~decided)
-                if progress is not None:
-                    left = len(active) + len(waiting)
-                    progress(name, total - left, total, int(robust.sum()) - left)
-            if len(active):
-                state = attack.advance(counted, split.x(active), split.labels[active], state)
-    return Outcome(robust, time.perf_counter() - started, counted.forwards, counted.backwards)
-
-
-def _decide(f: Counted, y: Labels, state: State, judge: Judge, iterations: int) -> tuple[Tensor, Tensor]:
-    """(whose verdict is in, who is broken) among the active images.
-
-    An attack that stopped for a success which the verdict denies, as one in lower precision may, is told to go on.
-    """
-    asked = state.done | (judge == "any")
-    broken = torch.zeros_like(state.done)
-    if bool(asked.any()):
-        check_found(state.x_adv[asked])
-        broken[asked] = ~verdict(f, state.x_adv[asked], y[asked])
-    state.done &= broken | (state.step >= iterations)
-    return state.done | broken, broken
-
-
-def verdict(f: Forward, x: Images, y: Labels) -> Tensor:
-    """Bool (N,): whether each image is classified correctly, by a forward pass in full precision."""
-    model = f.model if isinstance(f, Counted) else f
-    with full_precision(model), torch.no_grad():
-        logits: Logits = f(x)
-    return (logits.argmax(1) == y) & logits.isfinite().all(1)
+def _settings(attack: Attack | None, judge: Judge, seed: int, about: dict[str, Any], split: Split) -> dict[str, Any]:
+    """All that determines a row's value."""
+    if attack is None:
+        return {**about, "data": split.origin}
+    attacked = {
+        "attack": attack.described,
+        "summary": attack.summary,
+        "judge": "any" if attack.stops_at_success else judge,
+        "seed": seed,
+    }
+    return {**about, **attacked, "data": split.origin}
 
 
 def _row(
@@ -206,16 +145,23 @@ def _row(
     attack: Attack | None,
     outcome: Outcome,
     split: Split,
-    judge: Judge,
-    seed: int,
     run: str,
     settings: dict[str, Any],
+    *,
+    by_class: bool,
 ) -> Measurement:
     n, correct = len(outcome.correct), int(outcome.correct.sum())
     low, high = wilson(correct, n)
-    if attack is not None:
-        shown = "any" if attack.stops_at_success else judge
-        settings |= {"attack": describe(attack), "summary": attack.summary, "judge": shown, "seed": seed}
+    if isinstance(attack, Combined) and len(attack.parts) > 1:
+        ends = accumulate(len(part.stages) for part in attack.parts.values())
+        settings["correct after"] = {
+            title: outcome.after[end - 1] for title, end in zip(attack.parts, ends, strict=True)
+        }
+    if outcome.illegal:
+        settings["illegal"] = outcome.illegal
+    if by_class:
+        of = [outcome.correct[split.labels == label] for label in range(len(split.classes))]
+        settings["by class"] = {c: [int(o.sum()), len(o)] for c, o in zip(split.classes, of, strict=True)}
     return Measurement(
         run=run,
         what="clean accuracy" if attack is None else f"accuracy under {name}",
@@ -224,7 +170,7 @@ def _row(
         n=n,
         low=low,
         high=high,
-        settings=settings | {"data": split.origin},
+        settings=settings,
         seconds=outcome.seconds,
         forwards=outcome.forwards,
         backwards=outcome.backwards,

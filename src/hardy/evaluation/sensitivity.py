@@ -18,7 +18,7 @@ from hardy.attacks.attack import Forward
 from hardy.attacks.pgd import gradient_at
 from hardy.data.split import Split
 from hardy.describe import fitted, require
-from hardy.evaluation.accuracy import check_network
+from hardy.evaluation.checks import check_network
 from hardy.losses.logits import cross_entropy
 from hardy.models.classifier import frozen, full_precision
 from hardy.results import Measurement

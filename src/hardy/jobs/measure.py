@@ -1,6 +1,6 @@
 """Measuring a run's weights: a row that its results.jsonl has already, or a new one added to it."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,10 @@ import torch
 from hardy.attacks.attack import Attack
 from hardy.data.dataset import Dataset
 from hardy.data.split import Split
-from hardy.describe import describe, rebuild
+from hardy.describe import rebuild
 from hardy.errors import UsageError
-from hardy.evaluation.accuracy import Judge, Progress, evaluate
+from hardy.evaluation.accuracy import evaluate
+from hardy.evaluation.stream import Judge, Progress
 from hardy.files import digest
 from hardy.models.checkpoints import Which, find_weights, load, read_weights
 from hardy.results import Measurement, append, read
@@ -54,7 +55,7 @@ def _is_of(row: Measurement, about: Mapping[str, Any], attack: Attack | None, n:
     if attack is None:
         return row.what == "clean accuracy"
     judged = "any" if attack.stops_at_success else judge
-    return (settings.get("attack"), settings.get("judge"), settings.get("seed")) == (describe(attack), judged, seed)
+    return (settings.get("attack"), settings.get("judge"), settings.get("seed")) == (attack.described, judged, seed)
 
 
 def measured(
@@ -68,10 +69,11 @@ def measured(
     offline: bool = False,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
+    store: Callable[[Path, list[Measurement]], None] = append,
 ) -> Measurement:
     """Accuracy of a run's last weights on the first n test images: known from before, or measured now and added to results.jsonl.
 
-    name: what the row calls the attack. precision: while crafting.
+    name: what the row calls the attack. precision: while crafting. store: what adds a row to the file.
     """
     file, which = find_weights(folder, "last")
     _, header = read_weights(file)
@@ -84,5 +86,5 @@ def measured(
     model = prepare(load(file), torch.device(device), precision)
     run = str(header.get("run", file.stem))
     (row,) = evaluate(model, test, {name: attack}, run=run, settings=about, progress=progress)
-    append(results, [row])
+    store(results, [row])
     return row

@@ -8,7 +8,7 @@ from torch import Tensor
 from hardy.describe import require, settings
 from hardy.errors import UsageError
 from hardy.losses import logits as of_logits
-from hardy.types import PerSample
+from hardy.types import Logits, PerSample
 
 
 class Criterion(ABC):
@@ -22,6 +22,29 @@ def check_labels(y: Tensor) -> None:
     """Raises UsageError unless y is int64 (N,)."""
     if y.dtype != torch.int64 or y.ndim != 1:
         raise UsageError(f"Labels are {y.dtype} {tuple(y.shape)}; they must be int64 (N,).")
+
+
+def true_class(target: Tensor) -> Tensor:
+    """The labels y (N,) within a target: y itself, or the first column of the (N, 2) pairs of y and a wanted class."""
+    return target[:, 0] if _are_pairs(target) else target
+
+
+def to_fall(logits: Logits, target: Tensor) -> PerSample:
+    """What is to fall below 0: the margin of the label, or by how much the wanted class of a pair is beaten."""
+    return of_logits.margin(logits, target) if target.ndim == 1 else -of_logits.margin(logits, target[:, 1])
+
+
+def _are_pairs(target: Tensor) -> bool:
+    return target.dtype == torch.int64 and target.ndim == 2 and target.shape[1] == 2
+
+
+def _pairs(target: Tensor) -> tuple[Tensor, Tensor]:
+    if not _are_pairs(target):
+        raise UsageError(
+            f"Targets are {target.dtype} {tuple(target.shape)}; a targeted loss compares with int64 (N, 2), the label and "
+            "the wanted class: hardy.attacks.Targeted chooses these."
+        )
+    return target[:, 0], target[:, 1]
 
 
 @settings
@@ -71,3 +94,27 @@ class DLR(Criterion):
     def __call__(self, out: Tensor, target: Tensor) -> PerSample:
         check_labels(target)
         return of_logits.dlr(out, target)
+
+
+@settings
+class TargetedCrossEntropy(Criterion):
+    """log p_t of logits (N, K) and pairs (label, wanted class t) (N, 2)."""
+
+    def __call__(self, out: Tensor, target: Tensor) -> PerSample:
+        return -of_logits.cross_entropy(out, _pairs(target)[1])
+
+
+@settings
+class TargetedMargin(Criterion):
+    """z_t - z_y of logits (N, K) and pairs (label y, wanted class t) (N, 2)."""
+
+    def __call__(self, out: Tensor, target: Tensor) -> PerSample:
+        return of_logits.difference(out, *_pairs(target))
+
+
+@settings
+class TargetedDLR(Criterion):
+    """The targeted difference of logits ratio of logits (N, K) and pairs (label, wanted class) (N, 2) (AutoAttack)."""
+
+    def __call__(self, out: Tensor, target: Tensor) -> PerSample:
+        return of_logits.targeted_dlr(out, *_pairs(target))

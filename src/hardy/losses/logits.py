@@ -47,6 +47,23 @@ def dlr(logits: Logits, y: Labels) -> PerSample:
     return -margin(logits, y) / (top[:, 0] - top[:, 2] + 1e-12)
 
 
+def difference(logits: Logits, y: Labels, t: Labels) -> PerSample:
+    """z_t - z_y: positive where class t beats y."""
+    return _of(logits, t) - _of(logits, y)
+
+
+def targeted_dlr(logits: Logits, y: Labels, t: Labels) -> PerSample:
+    """-(z_y - z_t) / (z_(1) - (z_(3) + z_(4)) / 2 + 1e-12): the DLR loss towards a class t.
+
+    Source: Croce and Hein, ICML 2020, eq. (8).
+    Raises: UsageError with fewer than four classes.
+    """
+    if logits.shape[1] < 4:
+        raise UsageError(f"The targeted DLR loss needs at least 4 classes; the network gives {logits.shape[1]}.")
+    top = logits.topk(4, dim=1).values
+    return difference(logits, y, t) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+
+
 def squared_distance(a: Tensor, b: Tensor) -> PerSample:
     """sum_d (a_d - b_d)^2 for each row of (N, D). The gradient reaches both."""
     return (a - b).square().sum(1)

@@ -38,18 +38,18 @@ def save_weights(
     # copies: weights of several names may be one tensor, which safetensors refuses
     layout = torch.contiguous_format
     plain = {name: v.detach().to("cpu", copy=True, memory_format=layout) for name, v in tensors.items()}
-    header["sha256"] = _digest(plain, header)
+    header["sha256"] = digest_of(plain, header)
     # as bytes first: what safetensors raises where a disk is full is no OSError. One entry in the header and no more: it
     # writes several in any order, and equal weights would make different files
     write_bytes(path, save(plain, {"hardy": json.dumps(header)}))
 
 
-def _digest(tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> str:
+def digest_of(tensors: Mapping[str, Tensor], header: Mapping[str, Any] | None = None) -> str:
     """SHA-256 of the header and of all tensors by name: kind, shape and bytes."""
-    made = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    made = hashlib.sha256(json.dumps(header or {}, sort_keys=True).encode())
     for name, value in sorted(tensors.items()):
         made.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
-        made.update(value.flatten().view(torch.uint8).numpy().data)
+        made.update(value.detach().cpu().flatten().view(torch.uint8).numpy().data)
     return made.hexdigest()
 
 
@@ -76,7 +76,7 @@ def read_weights(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if not isinstance(header, dict) or not {"model", "classes", "channels"} <= header.keys():
         raise UsageError(f"{path} does not say which network its weights belong to; it was not written by hardy.")
     told = header.pop("sha256", None)  # files of earlier versions have none
-    if told is not None and told != _digest(tensors, header):
+    if told is not None and told != digest_of(tensors, header):
         raise UsageError(f"{path} is damaged: it is not what was written, by its own digest. Fetch or train it anew.")
     return tensors, header
 

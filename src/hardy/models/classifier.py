@@ -66,6 +66,27 @@ class Classifier(nn.Module, ABC):
     def forward(self, x: Images) -> Logits:
         return self.head(self.features(x))
 
+    def with_features(self, x: Images) -> tuple[Logits, Features]:
+        """Logits and pooled features, in one pass."""
+        z = self.features(x)
+        return self.head(z), z
+
+    def with_maps(self, x: Images) -> tuple[Logits, Maps]:
+        """Logits and activation maps, in one pass."""
+        maps = self.maps(x)
+        return self.head(maps.mean((2, 3))), maps
+
+    @property
+    def head_weight(self) -> Tensor:
+        """(K, D): what the last linear layer weighs the features with, for each class.
+
+        Raises: UsageError where there is none.
+        """
+        linear = [layer for layer in self.modules() if isinstance(layer, nn.Linear)]
+        if not linear:
+            raise UsageError("The network has no linear layer whose weights could be its classes'.")
+        return linear[-1].weight
+
 
 class Architecture(ABC):
     """The settings of a network; `build` makes it. Concrete ones are settings classes.
@@ -223,6 +244,19 @@ def ieee_convolutions() -> Iterator[None]:
         yield
     finally:
         convolutions.fp32_precision = before
+
+
+def set_normalisation(model: Classifier, mean: Sequence[float] = (), deviation: Sequence[float] = ()) -> None:
+    """Let the network normalise with these numbers, one a channel or one for all; with none, it takes pixels as they are.
+
+    Raises: UsageError where the two are not of one length, or a deviation is not above 0.
+    """
+    if len(mean) != len(deviation) or any(not d > 0 for d in deviation):
+        raise UsageError(f"mean {mean} and deviation {deviation} must be of one length, and deviation above 0.")
+    model.mean, model.deviation = (
+        torch.tensor(values, dtype=old.dtype, device=old.device).view(1, -1, 1, 1)
+        for values, old in ((mean or (0.0,), model.mean), (deviation or (1.0,), model.deviation))
+    )
 
 
 def parameter_count(model: nn.Module) -> int:

@@ -94,11 +94,25 @@ class Wrapped(Classifier):
 
     def features(self, x: Images) -> Features:
         """What enters the layer `head_layer`."""
-        return self._seen(x, self.head_layer, "head_layer", lambda given, made: given[0])
+        return self.with_features(x)[1]
 
     def maps(self, x: Images) -> Maps:
         """What leaves the layer `maps_layer`."""
+        return self.with_maps(x)[1]
+
+    def with_features(self, x: Images) -> tuple[Logits, Features]:
+        return self._seen(x, self.head_layer, "head_layer", lambda given, made: given[0])
+
+    def with_maps(self, x: Images) -> tuple[Logits, Maps]:
         return self._seen(x, self.maps_layer(x), "maps_layer", lambda given, made: made)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """(K, D): the weight of the layer `head_layer`. Raises: UsageError where that is not linear."""
+        layer = self._layer(self.head_layer)
+        if not isinstance(layer, nn.Linear):
+            raise UsageError(f"The layer {self.head_layer} is {type(layer).__name__}; the head must be linear.")
+        return layer.weight
 
     def _layer(self, name: str) -> nn.Module:
         layers: dict[str, nn.Module] = dict(self.module.named_modules())
@@ -106,20 +120,25 @@ class Wrapped(Classifier):
             raise unknown("layer", name, filter(None, layers))
         return layers[name]
 
-    def _seen(self, x: Images, name: str, setting: str, which: Callable[[Any, Any], Tensor]) -> Tensor:
-        """Of what enters and what leaves a layer, that which is asked for."""
+    def _seen(self, x: Images, name: str, setting: str, which: Callable[[Any, Any], Tensor]) -> tuple[Logits, Tensor]:
+        """Logits, and of what enters and what leaves a layer that which is asked for."""
         kept: list[Tensor] = []
         hook = self._layer(name).register_forward_hook(
-            lambda layer, given, named, made: kept.append(which((*given, *named.values()), made).float()),
+            lambda layer, given, named, made: kept.append(_wide(which((*given, *named.values()), made))),
             with_kwargs=True,
         )
         try:
-            self._through_trunk(x)
+            logits = self._through_trunk(x)
         finally:
             hook.remove()
         if not kept:
             raise UsageError(f"The network does not call its layer {name!r}; name another as {setting}.")
-        return kept[-1]
+        return logits, kept[-1]
+
+
+def _wide(seen: Tensor) -> Tensor:
+    """In float32, or float64 where it is."""
+    return seen if seen.dtype == torch.float64 else seen.float()
 
 
 def wrap(

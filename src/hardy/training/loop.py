@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from hardy.attacks.pgd import fgsm
 from hardy.data.split import Split
 from hardy.errors import FailedError, StoppedError, UsageError
-from hardy.evaluation.accuracy import Outcome, check_network, classify, under_attack
+from hardy.evaluation.checks import check_network
+from hardy.evaluation.stream import Outcome, classify, under_attack
 from hardy.files import WriteError
 from hardy.models.classifier import Classifier, ieee_convolutions
 from hardy.models.own import seeded
