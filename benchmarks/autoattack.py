@@ -7,12 +7,12 @@
 
 Run it on an idle machine, where this library is installed with its test extra (`pip install --editable '.[test]'`) and
 $HARDY_DATA holds CIFAR-10. Both get the same network, images and batch, in one process; each part of the standard version is run
-by the one and then by the other on what that one's own parts before it left, seeds in turn. The reference is called part by
-part (`version="custom"`), which is what its standard version does itself.
+by the one and then by the other on what that one's own parts before it left, seeds in turn. Of the reference, the attack objects
+of its standard version are called, without the checks and the clean accuracy that it begins with.
 
     robust     images of n that are still correct after the part, mean of the seeds
     passes     forward (and backward) passes of single images through the network, in thousands, mean of the seeds; they do not
-               depend on the machine. This library's hold the float32 passes by which every claimed break is verified
+               depend on the machine. Both hold the float32 passes by which breaks are verified
     ratio      seconds of the reference over those of this library, in all parts together
     disagree   images of n whose verdict differs: between seeds of the reference, and between the two with equal seeds; pairs
                are averaged
@@ -21,9 +21,11 @@ part (`version="custom"`), which is what its standard version does itself.
 import argparse
 import json
 import sys
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from itertools import combinations
 from pathlib import Path
 from statistics import mean
@@ -33,15 +35,19 @@ from torch import Tensor, nn
 
 import hardy
 from hardy.attacks import AutoAttack
-from hardy.attacks.balls import Ball, in_norm
+from hardy.attacks.balls import L2, Ball, Linf
 from hardy.data import Split
-from hardy.evaluation.stream import Counted, classify, under_attack
+from hardy.errors import UsageError
+from hardy.evaluation.stream import Counted, classify, under_attack, verdict
 from hardy.models import Classifier, frozen
+from hardy.models.published import published
 from hardy.objectives import Standard
 from hardy.training.precision import multiplies_bfloat16, prepare
 
 UNDEFENDED = "undefended"
 EPOCHS = 4  # of the undefended network
+PARTS = list(AutoAttack().parts)
+OURS, RIVAL, OURS_IN_BFLOAT16 = "hardy", "pyautoattack", "hardy, bfloat16"
 
 
 @dataclass
@@ -61,8 +67,7 @@ def ours(ball: Ball, batch: int) -> Part:
     """One part of AutoAttack by this library."""
 
     def part(model: Classifier, split: Split, name: str, robust: Tensor, seed: int) -> tuple[Tensor, int, int]:
-        attack = AutoAttack(ball).parts[name]
-        found = under_attack(model, split, attack, robust, seed=seed, batch=batch)
+        found = under_attack(model, split, AutoAttack(ball).parts[name], robust, seed=seed, batch=batch)
         return found.correct, found.forwards, found.backwards
 
     return part
@@ -76,22 +81,18 @@ def theirs(ball: Ball, batch: int) -> Part:
         sys.exit(f"autoattack.py: {error}; `pip install --editable '.[test]'` in the repository's folder installs it.")
 
     def part(model: Classifier, split: Split, name: str, robust: Tensor, seed: int) -> tuple[Tensor, int, int]:
-        counted, left = _Counting(model), robust.nonzero().squeeze(1)
-        held = robust.clone()
-        if len(left):
-            norm = {"Linf": "Linf", "L2": "L2"}[type(ball).__name__]
-            device = split.labels.device
-            attack = Reference(
-                counted, attacks=[name], version="custom", eps=ball.eps, norm=norm, seed=seed, device=device
-            )
-            # what its standard version sets
-            attack.apgd.n_restarts = attack.apgd_targeted.n_restarts = attack.fab.n_restarts = 1
-            attack.fab.n_target_classes = attack.apgd_targeted.n_target_classes = 9
-            attack.square.n_queries = 5000
-            x, y = split.x(left), split.labels[left]
-            with frozen(model):
-                x_adv, _ = attack.run_standard_evaluation(x, y, batch_size=batch)
-                held[left] = torch.cat([model(some) for some in x_adv.split(batch)]).argmax(1) == y
+        counted, held = _Counting(model), robust.clone()
+        norm, device = type(ball).__name__, split.labels.device
+        whole = Reference(counted, version="standard", eps=ball.eps, norm=norm, seed=seed, device=device)
+        whole.fab.targeted = True
+        attack = {
+            "apgd-ce": whole.apgd, "apgd-t": whole.apgd_targeted, "fab-t": whole.fab, "square": whole.square
+        }[name]  # fmt: skip
+        left = robust.nonzero().squeeze(1)
+        with frozen(model), torch.no_grad():
+            for some in left.split(batch) if len(left) else ():
+                x, y = split.x(some), split.labels[some]
+                held[some] = verdict(counted.inner, attack.perturb(x, y), y)
         return held, counted.inner.forwards, counted.inner.backwards
 
     return part
@@ -108,10 +109,10 @@ class _Counting(nn.Module):
         return self.inner(x)
 
 
-def run(part: Part, model: Classifier, split: Split, names: list[str], clean: Tensor, seed: int, found: Found) -> None:
-    """All parts of one contestant and seed, into `found`."""
+def run(part: Part, model: Classifier, split: Split, names: list[str], clean: Tensor, seed: int) -> Found:
+    """All parts by one contestant with one seed."""
     wait = torch.cuda.synchronize if split.labels.device.type == "cuda" else lambda: None
-    robust = clean
+    robust, found = clean, Found()
     for name in names:
         wait()
         started = time.perf_counter()
@@ -121,26 +122,50 @@ def run(part: Part, model: Classifier, split: Split, names: list[str], clean: Te
         found.robust.append(robust)
         found.forwards.append(forwards)
         found.backwards.append(backwards)
+    return found
 
 
-def network(name: str, device: torch.device) -> tuple[Classifier, Split]:
-    """(the network, test images); the undefended one is trained here on the images of the published ones."""
+def measure(
+    model: Classifier,
+    split: Split,
+    ball: Ball,
+    names: list[str],
+    clean: Tensor,
+    *,
+    seeds: int,
+    batch: int,
+    bfloat16: bool,
+) -> dict[str, list[Found]]:
+    """What each contestant makes of all parts, seed by seed. clean: bool (N,), which images are correct unperturbed."""
+    contestants = {OURS: ours(ball, batch), RIVAL: theirs(ball, batch)}
+    if bfloat16:
+        contestants[OURS_IN_BFLOAT16] = contestants[OURS]
+    found: dict[str, list[Found]] = {name: [] for name in contestants}
+    for seed in range(seeds):
+        for name, part in contestants.items():
+            model.autocast = torch.bfloat16 if name == OURS_IN_BFLOAT16 else None
+            found[name].append(run(part, model, split, names, clean, seed))
+    return found
+
+
+def network(name: str) -> tuple[Classifier, Split]:
+    """(the network, test images); the undefended one is trained here on the images of the published ones.
+
+    Raises: UsageError where CIFAR-10 is not there.
+    """
     robust = hardy.recipe("pgdat-cifar10-small")
     if name != UNDEFENDED:
-        return hardy.load(name).to(device), robust.data.load(offline=True)[1]
+        return hardy.load(name), robust.data.load(offline=True)[1]
     settings = replace(
         robust, name=UNDEFENDED, objective=Standard(), epochs=EPOCHS, validation=replace(robust.validation, images=0)
     )
-    import tempfile
-
     with tempfile.TemporaryDirectory() as folder:
-        return hardy.load(hardy.train(settings, Path(folder) / "run")).to(device), robust.data.load(offline=True)[1]
+        return hardy.load(hardy.train(settings, Path(folder) / "run")), robust.data.load(offline=True)[1]
 
 
-def table(found: dict[str, list[Found]], names: list[str], n: int, rival: str) -> str:
+def table(found: dict[str, list[Found]], names: list[str], n: int) -> str:
     """The text for people."""
-    columns = f"{'':<17}{'':<9}{'robust':>8}{'forwards':>11}{'backwards':>11}{'seconds':>10}"
-    lines = [columns]
+    lines = [f"{'':<17}{'':<9}{'robust':>8}{'forwards':>11}{'backwards':>11}{'seconds':>10}   (passes in thousands)"]
     for contestant, seeds in found.items():
         for i, name in enumerate(names):
             robust = mean(float(one.robust[i].sum()) for one in seeds)
@@ -150,69 +175,94 @@ def table(found: dict[str, list[Found]], names: list[str], n: int, rival: str) -
                 f"{mean(one.seconds[i] for one in seeds):>10.1f}"
             )
     total = {name: sum(sum(one.seconds) for one in seeds) for name, seeds in found.items()}
-    lines += [f"{name}: {total[rival] / total[name]:.2f} times the speed of {rival}" for name in found if name != rival]
+    lines += [f"{name}: {total[RIVAL] / total[name]:.2f} times the speed of {RIVAL}" for name in found if name != RIVAL]
     final = {name: [one.robust[-1] for one in seeds] for name, seeds in found.items()}
     for name, seeds in final.items():
         if len(seeds) > 1:
+            own = _differ(combinations(seeds, 2))
+            lines.append(f"{name} disagrees with itself under another seed on {own:.1f} of {n}")
+        if name != RIVAL:
             lines.append(
-                f"{name} disagrees with itself under another seed on {_differ(combinations(seeds, 2)):.1f} of {n}"
-            )
-        if name != rival:
-            lines.append(
-                f"{name} disagrees with {rival} on {_differ(zip(seeds, final[rival], strict=True)):.1f} of {n}"
+                f"{name} disagrees with {RIVAL} on {_differ(zip(seeds, final[RIVAL], strict=True)):.1f} of {n}"
             )
     return "\n".join(lines)
 
 
-def _differ(pairs) -> float:
+def _differ(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Images with another verdict, mean of the pairs."""
     return mean(float((a != b).sum()) for a, b in pairs)
 
 
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be a whole number of at least 1.")
+    return int(text)
+
+
+def _radius(text: str) -> float:
+    try:
+        return float(Fraction(text))
+    except (ValueError, ZeroDivisionError, OverflowError):
+        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be a number, such as 8/255 or 0.5.") from None
+
+
+def _parts(text: str) -> list[str]:
+    names = text.split(",")
+    if not set(names) <= set(PARTS) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be some of {','.join(PARTS)}, each once.")
+    return names
+
+
 def main(args: list[str] | None = None) -> None:
-    """Measure and print."""
+    """Measure and print; wrong flags end the program with a sentence and exit code 2."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", default="rlfat-p-cifar10-small", help=f"a published one, or {UNDEFENDED}")
-    parser.add_argument("--n", type=int, default=200, help="test images, the first ones (200)")
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument(
+        "--network",
+        choices=[UNDEFENDED, *published()],
+        default="rlfat-p-cifar10-small",
+        metavar="NAME",
+        help=f"a published one, or {UNDEFENDED}",
+    )
+    parser.add_argument("--n", type=_positive, default=200, help="test images, the first ones (200)")
+    parser.add_argument("--seeds", type=_positive, default=3, help="how many, from 0 (3)")
     parser.add_argument("--norm", choices=["linf", "l2"], default="linf")
-    parser.add_argument("--eps", type=float, default=8 / 255, help="radius in pixel units of [0, 1] (8/255)")
-    parser.add_argument("--parts", default="apgd-ce,apgd-t,fab-t,square", help="those of the standard version")
-    parser.add_argument("--batch", type=int, default=200)
+    parser.add_argument("--eps", type=_radius, help="radius in pixel units of [0, 1] (8/255, in L2 0.5)")
+    parser.add_argument("--parts", type=_parts, default=PARTS, help=f"of the standard version ({','.join(PARTS)})")
+    parser.add_argument("--batch", type=_positive, default=200, help="images attacked at once, at most (200)")
     parser.add_argument("--bfloat16", action="store_true", help="craft in bfloat16, too")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     parser.add_argument("--json", type=Path, metavar="FILE", help="a new file for the same as JSON")
     flags = parser.parse_args(args)
     if flags.json is not None and (flags.json.exists() or not flags.json.parent.is_dir()):
         parser.error(f"--json is {flags.json}; it must be a file that does not exist yet, in a folder that does.")
-    device, ball, names = torch.device(flags.device), in_norm(flags.norm, flags.eps), flags.parts.split(",")
-    model, test = network(flags.network, device)
-    split = test.take(slice(flags.n)).to(device)
-    plain = prepare(model, device, "float32")
-    contestants = {"hardy": ours(ball, flags.batch), "pyautoattack": theirs(ball, flags.batch)}
-    if flags.bfloat16:
-        if not multiplies_bfloat16(device):
-            print(
-                "This machine multiplies bfloat16 only by way of float32: no gain is to be expected.", file=sys.stderr
-            )
-        contestants["hardy, bfloat16"] = ours(ball, flags.batch)
-    clean = classify(plain, split).correct
-    found: dict[str, list[Found]] = {name: [] for name in contestants}
-    for seed in range(flags.seeds):
-        for name, part in contestants.items():
-            found[name].append(Found())
-            model.autocast = torch.bfloat16 if name.endswith("bfloat16") else None
-            run(part, model, split, names, clean, seed, found[name][-1])
-    print(
-        f"{flags.network}, {len(split)} images, {int(clean.sum())} correct, {ball}, {flags.seeds} seeds, batch {flags.batch}, "
-        f"{torch.get_num_threads()} threads, {device}"
+    if flags.device == "cuda" and not torch.cuda.is_available():
+        parser.error("--device is cuda, and torch finds no such device here; cpu is allowed.")
+    device, norm = torch.device(flags.device), {"linf": Linf, "l2": L2}[flags.norm]
+    try:
+        ball: Ball = norm() if flags.eps is None else norm(flags.eps)
+        model, test = network(flags.network)
+    except UsageError as error:
+        parser.error(str(error))
+    if flags.bfloat16 and not multiplies_bfloat16(device):
+        print("This machine multiplies bfloat16 only by way of float32: no gain is to be expected.", file=sys.stderr)
+    model, split = prepare(model, device, "float32"), test.take(slice(flags.n)).to(device)
+    clean = classify(model, split, flags.batch).correct
+    found = measure(
+        model, split, ball, flags.parts, clean, seeds=flags.seeds, batch=flags.batch, bfloat16=flags.bfloat16
     )
-    print(table(found, names, len(split), "pyautoattack"))
+    print(
+        f"{flags.network}, {len(split)} images, {int(clean.sum())} correct, {ball}, "
+        f"{flags.seeds} seed{'s' * (flags.seeds > 1)}, batch {flags.batch}, {torch.get_num_threads()} threads, {device}"
+    )
+    print(table(found, flags.parts, len(split)))
     if flags.json is not None:
         rows = {
-            name: [{**vars(one), "robust": [r.tolist() for r in one.robust]} for one in seeds]
+            name: [{**vars(one), "robust": [held.tolist() for held in one.robust]} for one in seeds]
             for name, seeds in found.items()
         }
-        flags.json.write_text(json.dumps({"settings": vars(flags) | {"json": str(flags.json)}, "found": rows}))
+        settings = vars(flags) | {"eps": ball.eps, "json": str(flags.json)}
+        with flags.json.open("x", encoding="utf-8") as file:
+            json.dump({"settings": settings, "clean": clean.tolist(), "found": rows}, file)
 
 
 if __name__ == "__main__":

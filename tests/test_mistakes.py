@@ -295,6 +295,13 @@ NAMES = [
     case("train pgdat-digits --device cuda:99", "device is 'cuda:99'; it must be cpu"),
     case("train pgdat-digits --device meta", "device is 'meta'; it must be cpu"),
     case("train pgdat-digits --device gpu --dry-run", "device is 'gpu'; it must be cpu"),
+    case("compare", "required"),
+    case(
+        "compare run/run.json run/none.jsonl",
+        "run/run.json does not hold outcomes; those that hardy evaluate writes do",
+    ),
+    case("compare run/none.jsonl run/run.json", "run/none.jsonl could not be read: No such file or directory"),
+    case("compare run run/run.json", "run could not be read: Is a directory"),
     case("analyse", "An analysis is missing: sensitivity or shuffle"),
     case("analyse sensitivty x", "no analysis named 'sensitivty'; did you mean sensitivity?"),
     case("analyse sensitivity run --attacks clean", "Unrecognized options: --attacks, clean"),

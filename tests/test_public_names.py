@@ -10,7 +10,7 @@ NAMES = {
     "TargetedCrossEntropy TargetedDLR TargetedMargin Worst bind cw fgsm",
     hardy.data: "Augment CIFAR10 CIFAR100 Dataset Digits Extra Folder Imagenette STL10 SVHN Split batches block_shuffle "
     "random_roll",
-    hardy.evaluation: "evaluate loss_sensitivity",
+    hardy.evaluation: "Paired broken_at compare evaluate loss_sensitivity",
     hardy.models: "Architecture BatchNormMode Classifier MadryResNet OwnNetwork PreActResNet18 ResNet18 SmallCNN WideResNet "
     "Wrapped crafting frozen initialise own parameter_count preact_resnet_18 resnet_18 small_cnn w32_10 w40_2 wrap wrn_28_10 "
     "wrn_34_10 wrn_40_2",

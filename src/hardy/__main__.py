@@ -16,6 +16,7 @@ COMMANDS = {
     "train": "train a recipe, or go on with an interrupted run",
     "evaluate": "accuracy of a run or weights file, clean and under attack",
     "table": "a paper's table, trained and measured here, beside the paper's numbers",
+    "compare": "two files of outcomes that evaluate wrote, image by image",
     "analyse": "sensitivity: loss gradients under shifts; shuffle: a picture of the block shuffle",
     "list": "recipes, methods, attacks, data sets, networks, published networks, tables",
 }

@@ -292,6 +292,22 @@ def test_it_says_what_it_is_without_addresses_of_this_process():
         assert row["ball"] == {"type": "Linf", "eps": 0.1}
 
 
+def test_settings_of_the_attacks_within_are_told_too_and_running_changes_none():
+    first, second = autoattack(smooth(5)), autoattack(smooth(5))
+    second.square.n_queries = 30
+    told = [Foreign(theirs, Linf(0.1)).described for theirs in (first, second)]
+    assert [row["attack"]["square"]["n_queries"] for row in told] == [20, 30]
+    first.attacks_to_run = ["fab-t"]  # sets the restarts of fab and its target while it runs
+    first.fab.n_restarts, first.fab.n_target_classes = 3, 2
+    attack, x = Foreign(first, Linf(0.1)), images(3)
+    before = attack.described
+    attack(smooth(5), x, predicted(smooth(5), x))
+    assert attack.described == before
+
+    several = Foreign(Several([Theirs(linear(), 0.1), Theirs(linear(), 0.1)]), Linf(0.1))
+    assert several.described["attack"] == {"name": "Several", "eps": 0.1, "attacks": [{"eps": 0.1}, {"eps": 0.1}]}
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [

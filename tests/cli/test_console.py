@@ -1,9 +1,14 @@
+from dataclasses import replace
+
 import pytest
 from commands import run
 from rich.progress import Progress
 
+from hardy.attacks import Linf
+from hardy.attacks.names import named
 from hardy.cli import console
-from hardy.cli.console import progress, shown, table
+from hardy.cli.console import measurement_row, progress, shown, table
+from hardy.results import Measurement
 
 
 @pytest.mark.parametrize(
@@ -48,6 +53,17 @@ def test_a_run_whose_name_has_brackets_is_shown_in_the_progress_bar(monkeypatch)
     with progress() as display:
         display.add_task("r[/b]x", total=1, note="")
         assert made[0][0].render(display.tasks[0]).plain == "r[/b]x"
+        assert made[0][2].render(display.tasks[0]).plain == "0/1"
+        display.add_task("how much is not known yet", total=None, note="")
+        assert made[0][2].render(display.tasks[1]).plain == ""
+
+
+@pytest.mark.parametrize("name", ["fgsm", "pgd-2x3", "apgd-t", "fab-t", "autoattack", "autoattack-plus", "nattack"])
+def test_a_row_shows_the_radius_of_attacks_within_attacks(name):
+    described = named(name, Linf(12 / 255)).described
+    row = Measurement("run", "what", 0.5, "fraction", 2, 0.1, 0.9, {"attack": described}, 1.0, 2, 3, "cpu")
+    assert measurement_row(row)[3] == "12/255"
+    assert measurement_row(replace(row, settings={}))[3] == ""
 
 
 def test_usage_lines_keep_what_is_in_brackets(capsys):

@@ -8,10 +8,13 @@ import torch
 from commands import run
 
 import hardy
+from hardy.attacks import Linf
+from hardy.attacks.names import named
 from hardy.data import Digits
 from hardy.describe import rebuild
 from hardy.evaluation.adversarial import Adversarial
 from hardy.files import digest
+from hardy.jobs.measure import about_weights, known
 from hardy.models import Architecture, small_cnn
 from hardy.models.checkpoints import read_weights, save_weights
 from hardy.results import read
@@ -300,3 +303,36 @@ def test_passes_are_printed(capsys, trained):
     line = next(line for line in ran.out.splitlines() if line.startswith("clean accuracy"))
     assert line.split()[-2:] == ["30", "0"]
     assert ran.out.splitlines()[0].split()[-2:] == ["forwards", "backwards"]
+
+
+@pytest.mark.parametrize(
+    ("kept", "said"),
+    [
+        ("--outcomes", "the same command goes on, the images decided so far are in"),
+        ("--adversarial", "--adversarial cannot go on where it was"),
+        (None, "with --outcomes FOLDER the same command could go on"),
+    ],
+)
+def test_stopped_it_says_how_to_go_on(kept, said, capsys, trained, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hardy.cli.evaluate.evaluate", interrupted)
+    folder = () if kept is None else (kept, tmp_path / "folder")
+    ran = run(capsys, "evaluate", trained / "best.safetensors", *FEW, *folder)
+    assert (ran.code, ran.out) == (130, "")
+    assert said in ran.err.splitlines()[-1]
+
+
+def test_rows_on_other_data_or_crafted_on_another_network_are_not_taken_for_the_runs_own(capsys, trained, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "copy", ignore=shutil.ignore_patterns("results.jsonl"))
+    file = folder / "last.safetensors"
+    about = {**about_weights(file, "last", read_weights(file)[1]), "precision": "float32"}
+    attack = named("fgsm", Linf(0.1))
+    command = ("evaluate", folder, "--weights", "last", "--n", "30", "--attacks", "fgsm", "--eps", "0.1")
+    for other in (("--craft-on", trained / "best.safetensors"), ("--data", "digits", "--data.canvas", "24")):
+        ran = run(capsys, *command, *other)
+        assert ran.code == 0, ran.err
+        assert known(folder / "results.jsonl", about, attack, 30) is None
+    assert run(capsys, *command, "--data", "digits", "--by-class").code == 0  # its own data
+    assert known(folder / "results.jsonl", about, attack, 30) == read(folder / "results.jsonl")[0][2]

@@ -21,7 +21,7 @@ def test_the_version_is_the_installed_one(capsys):
 
 
 @pytest.mark.parametrize(
-    "command", [["demo"], ["train", "rlfat-t-cifar10"], ["evaluate"], ["analyse", "shuffle"], ["list"]]
+    "command", [["demo"], ["train", "rlfat-t-cifar10"], ["evaluate"], ["compare"], ["analyse", "shuffle"], ["list"]]
 )
 def test_every_command_has_help_and_exit_code_0(capsys, command):
     ran = run(capsys, *command, "--help")

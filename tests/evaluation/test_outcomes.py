@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
-from hardy.attacks import APGD, FAB, NATTACK, PGD, Foreign, Linf, Square, Worst
+from hardy.attacks import APGD, FAB, NATTACK, PGD, FeatureScatter, Foreign, Linf, Square, Worst
 from hardy.data.split import Split
 from hardy.errors import FailedError, UsageError
 from hardy.evaluation import outcomes
@@ -37,12 +38,12 @@ class Watched(nn.Module):
         self.model = classifier(5, seed=1).double()
         with torch.no_grad():  # no class leads by much
             self.model.linear.bias -= self.model(split(n, classes=5, seed=1).x()).mean(0)
-        self.seen, self.fails_at = 0, -2
+        self._seen, self._fails_at = 0, -2  # underscored: none of its settings
 
     def forward(self, x: Tensor) -> Tensor:
-        self.seen += len(x)
-        self.fails_at -= 1
-        if self.fails_at == -1:
+        self._seen += len(x)
+        self._fails_at -= 1
+        if self._fails_at == -1:
             raise KeyboardInterrupt
         logits: Tensor = self.model(x)
         return logits
@@ -173,6 +174,60 @@ def test_identity_is_that_of_values_not_of_objects():
     assert identity(Averaged([smooth(), lambda x: x])) is None
 
 
+class Scaled(nn.Module):
+    """Classifies images after some contrast."""
+
+    def __init__(self, contrast: float, slope: float = 0.1, edited: bool = False) -> None:
+        super().__init__()
+        self.model, self.activation, self.contrast = classifier(), nn.LeakyReLU(slope), contrast
+        if edited:
+            self.__class__ = Edited
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(self.activation(x * self.contrast))
+        return logits
+
+
+class Edited(Scaled):
+    """The same class after its author changed what it does."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(self.activation(1 - x * self.contrast))
+        return logits
+
+
+Edited.__qualname__ = Scaled.__qualname__
+
+
+def test_networks_of_the_same_weights_are_told_apart_by_settings_and_code():
+    networks = [Scaled(0.5), Scaled(0.6), Scaled(0.5, slope=0.2), Scaled(0.5, edited=True)]
+    assert len(set(map(identity, networks))) == 4
+    assert identity(Scaled(0.5)) == identity(networks[0].train())
+
+
+def test_outcomes_of_other_images_or_labels_are_not_taken_for_these(tmp_path):
+    model, data = subject(8)
+    attacked(model, data, tmp_path)
+    content = the_file(tmp_path).read_bytes()
+    for other in (replace(data, images=data.images.flip(3)), replace(data, labels=(data.labels + 1) % 5)):
+        with pytest.raises(
+            UsageError, match="holds outcomes of other images or labels than those at the same places now"
+        ):
+            attacked(model, other, tmp_path)
+    assert the_file(tmp_path).read_bytes() == content
+    with pytest.raises(UsageError, match=r"Two different images have the index 3; .* must differ"):
+        attacked(model, replace(data, indices=torch.full((8,), 3)), tmp_path / "indices")
+
+
+def test_an_attack_on_groups_begins_anew_with_other_images_in_them(tmp_path):
+    data = split(12, shape=(1, 4, 4))
+    attack = {"mine": FeatureScatter(INF, steps=2)}
+    for some in (slice(4), slice(12), torch.arange(11, -1, -1)):
+        evaluate(classifier(), data.take(some), attack, outcomes=tmp_path)
+        evaluate(classifier(), data.take(some), attack, outcomes=tmp_path)
+    assert len(list(tmp_path.glob("*.jsonl"))) == 3
+
+
 # going on
 
 
@@ -182,9 +237,9 @@ def test_what_is_measured_already_is_not_measured_again(judge, tmp_path):
     first = attacked(model, data, tmp_path, judge=judge)
     content = the_file(tmp_path).read_bytes()
     correct = classify(model, data).correct
-    model.seen = 0
+    model._seen = 0
     again = attacked(model, data, tmp_path, judge=judge, correct=correct)
-    assert model.seen == 0
+    assert model._seen == 0
     assert torch.equal(again.correct, first.correct)
     assert (again.forwards, again.backwards, again.after) == (first.forwards, first.backwards, first.after)
     assert again.seconds >= first.seconds
@@ -199,10 +254,10 @@ def test_an_interrupted_measurement_goes_on_and_ends_as_if_nothing_had_been(atta
     correct = classify(model, data).correct
     expected = attacked(model, data, tmp_path / "whole", attack, correct=correct)
     folder, fails = tmp_path / "parts", Noise.of_batch(1, purpose="fails").integers(25, (200,))[0].tolist()
-    model.seen = interrupted = 0
+    model._seen = interrupted = 0
     outcome = None
     while outcome is None:
-        model.fails_at = fails[interrupted]
+        model._fails_at = fails[interrupted]
         try:
             outcome = attacked(model, data, folder, attack, correct=correct)
         except KeyboardInterrupt:
@@ -212,7 +267,7 @@ def test_an_interrupted_measurement_goes_on_and_ends_as_if_nothing_had_been(atta
     assert outcome.after == expected.after
     assert broken_at(the_file(folder)) == broken_at(the_file(tmp_path / "whole"))
     # every pass that was made is paid for, and no image decided twice in a stage
-    assert outcome.forwards == model.seen
+    assert outcome.forwards == model._seen
     decided = [(line["stage"], i) for line in lines(the_file(folder))[1:] for i in line["broken"] + line["held"]]
     assert len(decided) == len(set(decided))
 
@@ -220,14 +275,14 @@ def test_an_interrupted_measurement_goes_on_and_ends_as_if_nothing_had_been(atta
 def test_images_that_a_stage_has_decided_are_not_attacked_again_in_it(tmp_path, at_once):
     model, data = subject()
     correct = classify(model, data).correct
-    model.fails_at = 40
+    model._fails_at = 40
     with pytest.raises(KeyboardInterrupt):
         attacked(model, data, tmp_path, correct=correct)
     decided = {0: set(), 1: set(), 2: set()}
     for line in lines(the_file(tmp_path))[1:]:
         decided.get(line["stage"], set()).update(line["broken"] + line["held"])
     assert len(decided[0]) > 0
-    model.fails_at = -2
+    model._fails_at = -2
     shown = []
     model.register_forward_pre_hook(lambda _, arguments: shown.append(arguments[0].detach()))
     attacked(model, data, tmp_path, correct=correct)
@@ -248,12 +303,12 @@ def test_attacks_of_others_go_on_batch_by_batch(tmp_path, at_once):
     model, data = subject()
     attack, correct = Foreign(step, INF), classify(model, data).correct
     expected = under_attack(model, data, attack, correct)
-    model.fails_at = 9
+    model._fails_at = 9
     with pytest.raises(KeyboardInterrupt):
         attacked(model, data, tmp_path, attack, correct=correct)
-    model.fails_at, model.seen = -2, 0
+    model._fails_at, model._seen = -2, 0
     assert torch.equal(attacked(model, data, tmp_path, attack, correct=correct).correct, expected.correct)
-    assert 0 < model.seen < expected.forwards
+    assert 0 < model._seen < expected.forwards
     assert len(broken_at(the_file(tmp_path))) == 60
 
 
@@ -262,7 +317,7 @@ def test_more_images_go_on_where_fewer_ended(tmp_path):
     evaluate(model, data.take(slice(50)), {"mine": SEVERAL}, outcomes=tmp_path, batch=7)
     content = the_file(tmp_path).read_bytes()
     first = set(range(50))
-    model.seen = 0
+    model._seen = 0
     (row,) = evaluate(model, data, {"mine": SEVERAL}, outcomes=tmp_path, batch=7)
     (fresh,) = evaluate(model, data, {"mine": SEVERAL}, batch=7)
     assert row.value == fresh.value
@@ -380,10 +435,10 @@ def test_two_at_once_are_refused_and_the_lock_is_let_go_after_an_error(tmp_path,
     ):
         attacked(model, data, tmp_path)
     correct = classify(model, data).correct
-    model.fails_at = 3
+    model._fails_at = 3
     with pytest.raises(KeyboardInterrupt):
         attacked(model, data, tmp_path, correct=correct)
-    model.fails_at = -2
+    model._fails_at = -2
     assert len(attacked(model, data, tmp_path).correct) == 60
 
 
@@ -465,7 +520,7 @@ def test_what_holds_no_outcomes_is_refused(content, tmp_path):
 def test_images_that_were_not_taken_through_all_stages_are_left_out(tmp_path, at_once):
     model, data = subject()
     correct = classify(model, data).correct
-    model.fails_at = 40
+    model._fails_at = 40
     with pytest.raises(KeyboardInterrupt):
         attacked(model, data, tmp_path, correct=correct)
     found = broken_at(the_file(tmp_path))
@@ -476,7 +531,10 @@ def test_images_that_were_not_taken_through_all_stages_are_left_out(tmp_path, at
 def test_an_image_is_robust_only_where_every_stage_has_left_it(tmp_path):
     path, costs = tmp_path / "a.jsonl", {"illegal": [], "seconds": 1, "forwards": 1, "backwards": 1}
     told = [(2, [4], [1, 2, 3]), (0, [], [1, 3, 4]), (1, [3], [1])]
-    rows = [{"about": {}, "stages": 3}, *({"stage": s, "broken": b, "held": h, **costs} for s, b, h in told)]
+    rows = [
+        {"about": {}, "stages": 3},
+        *({"stage": s, "broken": b, "held": h, "crc32": [*b, *h], **costs} for s, b, h in told),
+    ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     assert broken_at(path) == {1: None, 3: 1, 4: 2}  # 2 was left by the last stage alone
 
@@ -514,12 +572,14 @@ def test_only_images_in_both_files_are_compared(tmp_path):
         compare(the_file(tmp_path / "one"), the_file(tmp_path / "three"))
 
 
-def test_images_of_different_sources_are_not_compared(tmp_path):
+def test_different_images_are_not_compared_whatever_their_source_is_called(tmp_path):
     model, data = subject(8)
-    for name in ("cifar10", "svhn"):
-        under_attack(model, data, PGD(INF, steps=1), journal=Journal(tmp_path / name, "a", {"data": name}))
-    with pytest.raises(UsageError, match=r"is about images of 'cifar10', .* of 'svhn'; they must be the same"):
-        compare(the_file(tmp_path / "cifar10"), the_file(tmp_path / "svhn"))
+    for name, images in (("here", data.images), ("there", data.images), ("other", data.images.flip(3))):
+        made = replace(data, images=images)
+        under_attack(model, made, PGD(INF, steps=1), journal=Journal(tmp_path / name, "a", {"data": name}))
+    assert compare(the_file(tmp_path / "here"), the_file(tmp_path / "there")).n == 8
+    with pytest.raises(UsageError, match="are about different images or labels; they must be the same"):
+        compare(the_file(tmp_path / "here"), the_file(tmp_path / "other"))
 
 
 @pytest.mark.parametrize(("first", "second"), [(0, 0), (1, 0), (5, 5), (10, 2), (0, 12), (40, 61)])

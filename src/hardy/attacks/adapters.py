@@ -76,7 +76,7 @@ class Foreign(Attack):
 
     @property
     def summary(self) -> str:
-        listed = ", ".join(f"{name}={value}" for name, value in self._settings.items())
+        listed = ", ".join(f"{name}={value}" for name, value in _settings(self.attack).items() if _is_plain(value))
         return f"{self._library}'s {self._name}({listed}), {self.ball}"
 
     @property
@@ -84,7 +84,7 @@ class Foreign(Attack):
         return {
             "type": "Foreign",
             "library": self._library,
-            "attack": {"name": self._name, **self._settings},
+            "attack": {"name": self._name, **_settings(self.attack)},
             "ball": describe(self.ball),
         }
 
@@ -95,12 +95,6 @@ class Foreign(Attack):
     @property
     def _name(self) -> str:
         return str(getattr(self.attack, "__name__", type(self.attack).__name__))
-
-    @property
-    def _settings(self) -> dict[str, Any]:
-        """What of its attributes is plain: a list of settings that no library has to name."""
-        found = getattr(self.attack, "__dict__", {})
-        return {name: value for name, value in found.items() if name[0] != "_" and _is_plain(value)}
 
     @property
     def _evaluates(self) -> bool:
@@ -151,18 +145,21 @@ def _seeded(x: Images, noise: Noise) -> Iterator[None]:
 
 @contextmanager
 def _rebound(attack: Any, network: nn.Module, device: torch.device) -> Iterator[None]:
-    """Wherever the attack, and the attacks within it, keep its model, they keep this network; restored on exit."""
+    """Wherever the attack, and the attacks within it, keep its model, they keep this network; on exit all is as it was."""
     places = _places(attack, attack.model, set())
-    before = [(owner, name, vars(owner)[name]) for owner, name in places]
-    owners = {id(owner): owner for owner, _ in places}.values()
-    before += [(owner, "device", vars(owner)["device"]) for owner in owners if "device" in vars(owner)]
+    owners = list({id(owner): owner for owner, _ in places}.values())
+    before = [dict(vars(owner)) for owner in owners]
     try:
-        for owner, name, _ in before:
-            setattr(owner, name, device if name == "device" else network)
+        for owner, name in places:
+            setattr(owner, name, network)
+        for owner in owners:
+            if "device" in vars(owner):
+                owner.device = device
         yield
     finally:
-        for owner, name, value in before:
-            setattr(owner, name, value)
+        for owner, kept in zip(owners, before, strict=True):
+            vars(owner).clear()
+            vars(owner).update(kept)
 
 
 def _places(value: Any, model: object, seen: set[int]) -> list[tuple[Any, str]]:
@@ -207,6 +204,21 @@ def _radius(attack: Any) -> float | None:
     """The radius an attack says that it has: torchattacks as eps, autoattack as epsilon."""
     said = getattr(attack, "eps", getattr(attack, "epsilon", None))
     return float(said) if isinstance(said, int | float) else None
+
+
+def _settings(value: Any, above: tuple[int, ...] = ()) -> dict[str, Any]:
+    """What of its attributes is plain, and the same of the attacks within it: settings that no library has to name."""
+    found: dict[str, Any] = {}
+    above = (*above, id(value))
+    for name, item in getattr(value, "__dict__", {}).items():
+        several = item if isinstance(item, list | tuple) else [item]
+        inside = [one for one in several if _holds(one) and _packages(one) & _packages(value) and id(one) not in above]
+        if name[0] != "_" and _is_plain(item):
+            found[name] = item
+        elif name[0] != "_" and inside:
+            described = [_settings(one, above) for one in inside]
+            found[name] = described if isinstance(item, list | tuple) else described[0]
+    return found
 
 
 def _is_plain(value: Any) -> bool:

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from functools import partial
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, Task, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from hardy.attacks.balls import fraction
 from hardy.results import Measurement
@@ -60,7 +61,7 @@ def table(title: str | None, columns: Sequence[str], rows: Iterable[Sequence[str
 
 def measurement_row(row: Measurement) -> tuple[str, ...]:
     """A measured accuracy as cells: name, value with interval, n, eps, judge, seconds."""
-    eps = row.settings.get("attack", {}).get("ball", {}).get("eps")
+    eps = _radius(row.settings.get("attack"))
     return (
         row.what,
         percent(row.value, row.low, row.high),
@@ -71,11 +72,28 @@ def measurement_row(row: Measurement) -> tuple[str, ...]:
     )
 
 
+def _radius(attack: object) -> float | None:
+    """The radius in a described attack, which may hold other attacks."""
+    if isinstance(attack, list):
+        return next((eps for eps in map(_radius, attack) if eps is not None), None)
+    if not isinstance(attack, dict):
+        return None
+    ball = attack.get("ball")
+    return ball.get("eps") if isinstance(ball, dict) else _radius(list(attack.values()))
+
+
+class _Count(TextColumn):
+    """How much is done of how much, as soon as that is known."""
+
+    def render(self, task: Task) -> Text:
+        return Text() if task.total is None else super().render(task)
+
+
 @contextmanager
 def progress() -> Iterator[Progress]:
     """A progress display on standard error, with time left; silent where standard error is no terminal."""
     text = partial(TextColumn, markup=False)
-    columns = (text("{task.description}"), BarColumn(), text("{task.completed}/{task.total}"),
+    columns = (text("{task.description}"), BarColumn(), _Count("{task.completed}/{task.total}", markup=False),
                text("{task.fields[note]}"), TimeElapsedColumn(), text("left"), TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as display:
         yield display

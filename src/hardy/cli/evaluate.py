@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from hardy.cli.subject import Told, subject
 from hardy.data.dataset import Dataset
 from hardy.data.split import Split
 from hardy.describe import counted, require
-from hardy.errors import FailedError, UsageError
+from hardy.errors import FailedError, StoppedError, UsageError
 from hardy.evaluation.accuracy import adversarial_file, evaluate
 from hardy.evaluation.checks import check_attack
 from hardy.evaluation.stream import Judge
@@ -59,8 +60,22 @@ class Options:
     eps: str = ""  # radii in [0, 1] pixels, commas between; left out, the run's in training, else 8/255 (L2: 0.5)
     norm: Norm = "linf"  # the distance that the radii bound
     weights: Which | None = None  # of a run; where left out the best if it chose one on held-out images, else the last
-    model: Architecture | None = None  # the network's name, or module:function, where the weights do not say it
-    data: Dataset | None = None  # the data set's name, where the weights do not say it, or another is meant
+    model: Annotated[
+        Architecture | None,
+        tyro.conf.arg(
+            metavar="NAME",
+            help="the network's name, or module:function, where the weights do not say it",
+            help_behavior_hint="(default: what the weights say)",
+        ),
+    ] = None
+    data: Annotated[
+        Dataset | None,
+        tyro.conf.arg(
+            metavar="NAME",
+            help="the data set's name, where the weights do not say it, or another is meant",
+            help_behavior_hint="(default: what the weights say)",
+        ),
+    ] = None
     craft_on: tuple[Path, ...] = ()  # networks that the attacks see; the first one named judges what they find
     judge: Judge = "last"  # an image is broken if misclassified at the last iterate, or at any
     seed: int = 0  # of the attacks' random numbers
@@ -136,7 +151,10 @@ def main(args: list[str]) -> None:
         options, about, it.run, _outcomes(options, folder), crafted_on, folder and folder / "results.jsonl"
     )
     with storing() as store:
-        rows = measuring.rows(model, it.test, attacks, store)
+        try:
+            rows = measuring.rows(model, it.test, attacks, store)
+        except KeyboardInterrupt as stop:
+            raise StoppedError(measuring.stopped, signal.SIGINT) from stop
         _numbers(rows, by_class=options.by_class)
         out.print(f"\n{it.title}; {it.test.origin}")
         if others:
@@ -205,6 +223,17 @@ class _Measuring:
     craft_on: list[Classifier]
     results: Path | None
 
+    @property
+    def stopped(self) -> str:
+        """What to say when the user stops it."""
+        if self.outcomes is not None:
+            return f"Stopped; the same command goes on, the images decided so far are in {self.outcomes}."
+        if self.options.adversarial is not None:
+            return "Stopped; --adversarial cannot go on where it was: what has a file is done, leave its name out of --attacks."
+        return (
+            "Stopped, and nothing of the attack under way is kept; with --outcomes FOLDER the same command could go on."
+        )
+
     def rows(
         self, model: Classifier, test: Split, attacks: Mapping[str, Attack | None], store: Store
     ) -> list[Measurement]:
@@ -219,7 +248,7 @@ class _Measuring:
                 task = display.add_task(name, total=None, note="")
 
                 def show(_: str, decided: int, total: int, robust: int, task: Any = task) -> None:
-                    display.update(task, completed=decided, total=total, note=f"{robust} robust")
+                    display.update(task, completed=decided, total=total, note=f"images, {robust} robust so far")
 
                 rows += evaluate(
                     model, test.take(slice(self.options.images(attack))).to(on), {name: attack},

@@ -91,9 +91,12 @@ def _found(source: Path, told: Told, test: Split | None) -> Subject:
     if told.data is None and "data" not in header and test is None:
         raise _missing(file)
     images = told.images(test) or test_images(header, file, told.root, offline=told.offline)
+    about = about_weights(file, which, header)
+    if told.data is not None and describe(told.data) != header.get("data"):
+        about["data set"] = describe(told.data)  # its rows are not those of the run's own images
     title = f"{which} weights of {source}" if which else str(source)
     run, eps = str(header.get("run", file.stem)), _training_eps(header, file)
-    return Subject(made, images, about_weights(file, which, header), title, run, eps)
+    return Subject(made, images, about, title, run, eps)
 
 
 def _from_code(name: str, told: Told, test: Split | None) -> Subject:

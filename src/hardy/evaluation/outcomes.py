@@ -5,21 +5,25 @@ import json
 import os
 import re
 import time
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import version
+from inspect import isfunction
 from pathlib import Path
+from types import CodeType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from hardy.attacks.attack import Forward
+from hardy.attacks.attack import Attack, Forward
+from hardy.data.split import Split
 from hardy.errors import FailedError, UsageError
 from hardy.evaluation.transfer import Averaged
 from hardy.files import locked, make_folder
 from hardy.models.checkpoints import digest_of
-from hardy.models.classifier import Classifier
 
 UNPERTURBED = -1  # the stage at which images stand that are misclassified as they are
 
@@ -39,13 +43,13 @@ class Journal:
     """One attack's outcomes: a line that tells what was measured, then lines of images that were decided.
 
     The first line: `about`, and the number of the attack's `stages`. A line of images: `stage` (its number, -1 for images that
-    are misclassified unperturbed), `broken` and `held` (places in the source file), `illegal` (those of them for which the
-    attack claimed a success that it may not), and what all images of the file have cost so far (`seconds`, `forwards`,
-    `backwards`). A line torn by a kill is passed over.
+    are misclassified unperturbed), `broken` and `held` (places in the source file), `crc32` (of each of these images and its
+    label, the broken ones first), `illegal` (those of them for which the attack claimed a success that it may not), and what
+    all images of the file have cost so far (`seconds`, `forwards`, `backwards`). A line torn by a kill is passed over.
 
     folder, name: where the file is, and what its name begins with. about: whatever changes an image's outcome, but for the
-    network, which is added, and not how many images there are: more of them go on in the same file. earlier: seconds, forwards
-    and backwards of the runs before this one.
+    network and this library's version, which are added, and not how many images there are: more of them go on in the same
+    file, unless the attack works on groups of them. earlier: seconds, forwards and backwards of the runs before this one.
     """
 
     folder: Path
@@ -53,21 +57,25 @@ class Journal:
     about: Mapping[str, Any]
     earlier: tuple[float, int, int] = (0.0, 0, 0)
     path: Path = field(init=False)
+    _marks: dict[int, int] = field(default_factory=dict)  # place -> CRC-32
     _known: dict[int, Sets] = field(default_factory=dict)
     _new: dict[int, Sets] = field(default_factory=dict)
     _passes: tuple[int, int] = (0, 0)  # that the file tells of
     _written: float = field(default_factory=time.perf_counter)
 
     @contextmanager
-    def opened(self, model: Forward, craft_on: Forward | None, stages: int) -> Iterator[None]:
+    def opened(self, model: Forward, craft_on: Forward | None, attack: Attack, split: Split) -> Iterator[None]:
         """Begin the file, or read what is in it; no other process can until the end.
 
-        Raises: UsageError where another process measures the same, another measurement is in its place, or nothing tells the
-        network from others; FailedError where the folder cannot be written.
+        Raises: UsageError where another process measures the same, another measurement is in its place, it holds other images
+        at the places of these, or nothing tells the network from others; FailedError where the folder cannot be written.
         """
-        about = {**self.about, **self._networks(model, craft_on)}
+        self._marks = marks(split)
+        about = {**self.about, **self._networks(model, craft_on), "hardy": version("hardy")}
+        if attack.couples_batch:
+            about["groups"] = zlib.crc32(repr(list(self._marks.items())).encode())
         text = json.dumps(about, sort_keys=True)
-        head = {"about": json.loads(text), "stages": stages}
+        head = {"about": json.loads(text), "stages": max(1, len(attack.stages))}
         stem = re.sub(r"[^\w.+-]+", "-", self.name)[:60]  # an attack's own name may hold 8/255, and be long
         self.path = self.folder / f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.jsonl"
         make_folder(self.folder)
@@ -79,6 +87,11 @@ class Journal:
             elif there != head:
                 raise UsageError(f"{self.path} holds another measurement than its name says; move it away.")
             for line in lines:
+                if any(self._marks.get(place, mark) != mark for place, mark in line["marks"].items()):
+                    raise UsageError(
+                        f"{self.path} holds outcomes of other images or labels than those at the same places now; name another "
+                        "folder."
+                    )
                 for of, images in line["sets"].items():
                     self._known.setdefault(line["stage"], _empty())[of] |= images
                 self.earlier = line["costs"]
@@ -122,10 +135,13 @@ class Journal:
             costs = dict(zip(_COSTS, (seconds, forwards, backwards), strict=True))
             sets_of = new or {UNPERTURBED: _empty()}  # nothing was decided, but paid for
             self._append(
-                {"stage": stage, **{name: sorted(images) for name, images in sets.items()}, **costs}
+                {"stage": stage, **{name: sorted(sets[name]) for name in _SETS}, "crc32": self._marks_of(sets), **costs}
                 for stage, sets in sets_of.items()
             )
         self._passes, self._new = (forwards, backwards), {}
+
+    def _marks_of(self, sets: Sets) -> list[int]:
+        return [self._marks[place] for name in ("broken", "held") for place in sorted(sets[name])]
 
     def _append(self, lines: Iterable[Mapping[str, Any]]) -> None:
         text = "".join(json.dumps(line) + "\n" for line in lines)
@@ -150,11 +166,22 @@ def broken_at(path: Path) -> dict[int, int | None]:
     return _finished(path)[1]
 
 
-def _finished(path: Path) -> tuple[dict[str, Any], dict[int, int | None]]:
-    """(what was measured, what `broken_at` gives)."""
+def measured_in(path: Path) -> Mapping[str, Any]:
+    """What a file of outcomes says of its measurement. Raises: UsageError for a file that is no journal."""
+    return _whole(path)[0]["about"]  # type: ignore[no-any-return]
+
+
+def _whole(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """`_read`, of a file that has a first line."""
     head, lines = _read(path)
     if head is None:
         raise UsageError(f"{path} does not hold outcomes; those that hardy evaluate writes do.")
+    return head, lines
+
+
+def _finished(path: Path) -> tuple[dict[int, int], dict[int, int | None]]:
+    """(the CRC-32 of each image, what `broken_at` gives)."""
+    head, lines = _whole(path)
     held: list[set[int]] = [set() for _ in range(head["stages"])]
     for line in lines:
         if 0 <= line["stage"] < len(held):
@@ -162,7 +189,7 @@ def _finished(path: Path) -> tuple[dict[str, Any], dict[int, int | None]]:
     found: dict[int, int | None] = dict.fromkeys(set.intersection(*held))
     for line in sorted(lines, key=lambda line: -int(line["stage"])):
         found |= dict.fromkeys(line["sets"]["broken"], line["stage"])
-    return head["about"], dict(sorted(found.items()))
+    return {place: mark for line in lines for place, mark in line["marks"].items()}, dict(sorted(found.items()))
 
 
 @dataclass(frozen=True)
@@ -194,14 +221,12 @@ class Paired:
 def compare(first: Path, second: Path) -> Paired:
     """Two files of outcomes, on the images that are decided in both.
 
-    Raises: UsageError for a file that is no journal, images of another source, or none in common.
+    Raises: UsageError for a file that is no journal, images that are not the same, or none in common.
     """
-    (about, one), (other_about, other) = _finished(first), _finished(second)
-    if about.get("data") != other_about.get("data"):
-        raise UsageError(
-            f"{first} is about images of {about.get('data')!r}, {second} of {other_about.get('data')!r}; they must be the same."
-        )
+    (marks_of_one, one), (marks_of_other, other) = _finished(first), _finished(second)
     common = sorted(one.keys() & other.keys())
+    if any(marks_of_one[place] != marks_of_other[place] for place in common):
+        raise UsageError(f"{first} and {second} are about different images or labels; they must be the same.")
     if not common:
         raise UsageError(f"{first} and {second} have no image in common that is decided in both.")
 
@@ -212,22 +237,66 @@ def compare(first: Path, second: Path) -> Paired:
 
 
 def identity(model: Forward) -> str | None:
-    """What tells a network from others in a journal: its layers' kinds, parameters, buffers and precision, as a digest.
+    """What tells a network from others in a journal: its layers' code, settings, parameters and buffers, as a digest.
 
-    None for a function that is no module: nothing is known of it.
+    The code is that of the layers' own methods, not of functions that these call. None for a function that is no module:
+    nothing is known of it.
     """
     networks = model.networks if isinstance(model, Averaged) else (model,)
     if not isinstance(model, nn.Module) or not all(isinstance(network, nn.Module) for network in networks):
         return None
-    layers = [
-        [name, type(layer).__qualname__, str(layer.autocast) if isinstance(layer, Classifier) else ""]
-        for name, layer in model.named_modules()
+    layers = [[name, type(layer).__qualname__, _settings(layer)] for name, layer in model.named_modules()]
+    kinds = {kind for layer in model.modules() for kind in type(layer).__mro__ if issubclass(kind, nn.Module)}
+    of_others = [kind for kind in kinds if kind.__module__.partition(".")[0] not in ("torch", "hardy")]
+    code = sorted(
+        [kind.__qualname__, name, _code(f.__code__)]
+        for kind in of_others
+        for name, f in vars(kind).items()
+        if isfunction(f)
+    )
+    tensors = dict([*model.named_parameters(), *model.named_buffers()])
+    return digest_of(tensors, {"layers": layers, "code": code})[:12]
+
+
+def _settings(layer: nn.Module) -> dict[str, str]:
+    """A layer's attributes that are numbers, texts, or lists of these: slopes, strides, precision."""
+    public = {name: value for name, value in vars(layer).items() if name != "training" and not name.startswith("_")}
+    return {name: repr(value) for name, value in public.items() if _is_plain(value)}
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str | torch.dtype)
+
+
+def _code(code: CodeType) -> list[Any]:
+    """What a function does, whatever its file and line."""
+    constants = [
+        _code(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts if not isinstance(c, frozenset)
     ]
-    return digest_of(dict([*model.named_parameters(), *model.named_buffers()]), {"layers": layers})[:12]
+    return [code.co_code.hex(), code.co_names, constants]
+
+
+def marks(split: Split) -> dict[int, int]:
+    """The CRC-32 of each image's pixels and label, by its place in the source file.
+
+    Raises: UsageError where two images are said to be at the same place.
+    """
+    found: dict[int, int] = {}
+    for place, label, image in zip(
+        split.indices.tolist(), split.labels.tolist(), split.images.cpu().numpy(), strict=True
+    ):
+        mark = zlib.crc32(f"{label} {image.shape}".encode(), zlib.crc32(image.tobytes()))
+        if found.setdefault(place, mark) != mark:
+            raise UsageError(
+                f"Two different images have the index {place}; outcomes are kept by indices, which must differ."
+            )
+    return found
 
 
 def _read(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
-    """(the first line, those of images) as far as they are whole: `about` and `stages`; `stage`, `sets` and `costs`.
+    """(the first line, those of images) as far as they are whole: `about` and `stages`; `stage`, `sets`, `marks`, `costs`.
 
     Raises: UsageError for a file that cannot be read.
     """
@@ -245,14 +314,14 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
             continue
         if isinstance(line.get("about"), dict) and type(line.get("stages")) is int and line["stages"] > 0:
             head = head or line
-        elif type(line.get("stage")) is int and all(map(_are_places, map(line.get, _SETS))):
-            costs = tuple(line.get(name) for name in _COSTS)
-            if all(isinstance(cost, int | float) and 0 <= cost < 2**63 for cost in costs):
-                lines.append(
-                    {"stage": line["stage"], "sets": {name: set(line[name]) for name in _SETS}, "costs": costs}
-                )
+        elif type(line.get("stage")) is int and all(map(_are_numbers, map(line.get, (*_SETS, "crc32")))):
+            costs, decided = tuple(line.get(name) for name in _COSTS), line["broken"] + line["held"]
+            whole = len(decided) == len(line["crc32"])
+            if whole and all(isinstance(cost, int | float) and 0 <= cost < 2**63 for cost in costs):
+                sets, of = {name: set(line[name]) for name in _SETS}, dict(zip(decided, line["crc32"], strict=True))
+                lines.append({"stage": line["stage"], "sets": sets, "marks": of, "costs": costs})
     return head, lines
 
 
-def _are_places(some: object) -> bool:
+def _are_numbers(some: object) -> bool:
     return isinstance(some, list) and all(type(i) is int and abs(i) < 2**63 for i in some)

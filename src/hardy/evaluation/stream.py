@@ -108,7 +108,7 @@ def under_attack(
     judged = Counted(model)
     crafted = judged if craft_on is None else Counted(craft_on)
     after = []
-    opened = nullcontext() if journal is None else journal.opened(model, craft_on, max(1, len(attack.stages)))
+    opened = nullcontext() if journal is None else journal.opened(model, craft_on, attack, split)
     with frozen(model), frozen(craft_on), opened:
         run = _Run(split, judged, crafted, attack, judge, Room(batch), correct.clone(), progress, name, journal)
         run.x_adv = split.x().clone() if keep else None

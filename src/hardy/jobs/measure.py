@@ -18,6 +18,9 @@ from hardy.models.checkpoints import Which, find_weights, load, read_weights
 from hardy.results import Measurement, append, read
 from hardy.training.precision import Precision, prepare
 
+# what a row tells beside `about`; with more than that it is of other images, or of an attack crafted on another network
+_USUAL = {"attack", "summary", "judge", "seed", "data", "correct after", "illegal", "by class"}
+
 
 def about_weights(file: Path, which: Which | None, header: Mapping[str, Any]) -> dict[str, Any]:
     """What a row says of the weights that were measured; header: what their file says of itself."""
@@ -51,6 +54,8 @@ def known(
 def _is_of(row: Measurement, about: Mapping[str, Any], attack: Attack | None, n: int, judge: Judge, seed: int) -> bool:
     settings = row.settings
     if not isinstance(settings, dict) or row.n != n or any(settings.get(key) != value for key, value in about.items()):
+        return False
+    if settings.keys() - about.keys() - _USUAL:
         return False
     if attack is None:
         return row.what == "clean accuracy"

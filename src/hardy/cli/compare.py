@@ -1,0 +1,52 @@
+"""hardy compare: two files of outcomes, image by image."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from hardy.cli.console import out, percent, table
+from hardy.cli.flags import parse
+from hardy.describe import counted
+from hardy.evaluation.outcomes import compare, measured_in
+
+_Outcomes = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUTCOMES")]
+
+
+@dataclass(frozen=True)
+class Two:
+    """Two measurements image by image: are the networks, or the attacks, different, or is it chance?
+
+    `hardy evaluate ... --outcomes FOLDER` writes such files, a run has them in its folder outcomes; all images that are decided
+    in both are compared.
+    """
+
+    first: _Outcomes  # a file of outcomes, .jsonl
+    second: _Outcomes  # another, of the same images
+
+
+def main(args: list[str]) -> None:
+    """Run `hardy compare OUTCOMES OUTCOMES`."""
+    two = parse(Two, args, "hardy compare")
+    paired = compare(two.first, two.second)
+    for title, path in (("first", two.first), ("second", two.second)):
+        about = measured_in(path)
+        told = [str(about[key]) for key in ("run", "summary") if about.get(key)]
+        out.print(f"{title}: {'; '.join(told) or 'no name'} ({path})")
+    out.print()
+    groups = {
+        "robust in both": paired.both,
+        "only in the first": paired.only_first,
+        "only in the second": paired.only_second,
+        "in neither": paired.neither,
+    }
+    rows = ((name, f"{len(images):,}", percent(len(images) / paired.n)) for name, images in groups.items())
+    table(None, ("", "images", "%"), rows)
+    first, second = ((len(paired.both) + len(only)) / paired.n for only in (paired.only_first, paired.only_second))
+    differ = len(paired.only_first) + len(paired.only_second)
+    out.print(
+        f"\nOn the same {counted(paired.n, 'image')} the accuracy is {percent(first)} % in the first and {percent(second)} % in "
+        f"the second.\nThey differ on {counted(differ, 'image')}; were both equally good, so uneven a split of these would come "
+        f"about by chance with p = {paired.p_value:.2g} (exact McNemar test)."
+    )
