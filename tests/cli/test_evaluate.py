@@ -74,6 +74,13 @@ def test_a_number_is_said_before_it_is_stored(capsys, trained, monkeypatch):
     assert "clean: " in ran.err
 
 
+@pytest.mark.parametrize(("attacks", "bounds"), [("clean", 0), ("clean,fgsm", 1), ("fgsm,autoattack", 0)])
+def test_what_weaker_attacks_leave_is_called_an_upper_bound(capsys, trained, attacks, bounds):
+    ran = run(capsys, "evaluate", trained, "--n", "2", "--attacks", attacks, "--eps", "0.3")
+    assert ran.code == 0, ran.err
+    assert ran.out.count("upper bounds of robust accuracy; --attacks autoattack") == bounds
+
+
 def test_attacks_may_have_blanks_around_them(capsys, trained):
     ran = run(capsys, "evaluate", trained, "--n", "5", "--attacks", " clean, fgsm ,", "--eps", "0.1")
     assert ran.code == 0, ran.err

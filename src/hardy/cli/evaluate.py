@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 from hardy.attacks.attack import Attack
+from hardy.attacks.autoattack import AutoAttack
 from hardy.attacks.balls import Norm, fraction, in_norm
 from hardy.attacks.names import in_balls
 from hardy.cli.checks import device, new_file, writable
@@ -164,6 +165,8 @@ def main(args: list[str]) -> None:
                 out.print(f"{name}: {attack.summary}")
         for row in rows:
             _details(row)
+        if any(attacks.values()) and not any(isinstance(attack, AutoAttack) for attack in attacks.values()):
+            out.print("These are upper bounds of robust accuracy; --attacks autoattack gives the number to quote.")
         if options.json is not None:
             write_text(options.json, json.dumps([dataclasses.asdict(row) for row in rows], indent=1) + "\n")
 
