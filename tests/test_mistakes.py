@@ -259,7 +259,7 @@ def case(command: str, *parts: str, code: int = 2):
 
 
 NAMES = [
-    case("nosuch", "no command named 'nosuch'; known are analyse, demo, evaluate, list, table, train"),
+    case("nosuch", "no command named 'nosuch'; known are analyse, compare, demo, evaluate, list, table, train"),
     case("evalute", "no command named 'evalute'; did you mean evaluate?"),
     case("--verbose", "no command named '--verbose'; known are"),
     case('""', "no command named ''; known are"),
