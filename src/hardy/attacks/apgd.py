@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hardy.attacks.attack import Forward, Iterative, State
+from hardy.attacks.attack import Forward, Iterative, State, of_unfinished
 from hardy.attacks.balls import L2, Ball, Linf
 from hardy.attacks.pgd import gradient_at
 from hardy.describe import require, settings
@@ -112,18 +112,12 @@ class APGD(Iterative):
             halved=torch.ones_like(broken),  # the first checkpoint asks for rises only
         )
 
-    def advance(self, f: Forward, x: Images, target: Any, state: State) -> APGDState:
-        assert isinstance(state, APGDState)
-        active, left = (~state.done).nonzero().squeeze(1), state.done.nonzero().squeeze(1)
-        if not len(active):
-            return state
-        if not len(left):
-            return self._advance(f, x, target, state)
-        moved = self._advance(f, x[active], target[active], state.select(active))
-        return APGDState.cat([moved, state.select(left)]).select(torch.cat([active, left]).argsort())
+    def advance(self, f: Forward, x: Images, target: Any, state: State) -> State:
+        return of_unfinished(lambda *of: self._advance(f, *of), x, target, state)
 
-    def _advance(self, f: Forward, x: Images, target: Any, state: APGDState) -> APGDState:
+    def _advance(self, f: Forward, x: Images, target: Any, state: State) -> APGDState:
         """The next state of images none of which is done."""
+        assert isinstance(state, APGDState)
         at = self._move(x, state)
         gradient, loss, broken = self._look(f, at, target)
         better = loss > state.best_loss

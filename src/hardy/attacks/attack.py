@@ -142,7 +142,7 @@ class Attack(ABC):
 
     @property
     def couples_batch(self) -> bool:
-        """Whether what becomes of an image depends on the others of its batch: no number of single images then."""
+        """Whether what becomes of an image depends on the others of its batch; evaluation shows it fixed groups then."""
         return False
 
     @property
@@ -161,7 +161,8 @@ class Attack(ABC):
 
     def noises(self, noise: Noise) -> list[Noise]:
         """Each stage's own random numbers."""
-        return [noise] if len(self.stages) == 1 else [noise.derive(f"stage {i}") for i in range(len(self.stages))]
+        n = len(self.stages)
+        return [noise] if n == 1 else [noise.derive(f"stage {i}") for i in range(n)]
 
     def __call__(self, f: Forward, x: Images, target: Any, noise: Noise | None = None) -> Images:
         """Perturbed images: same shape and type as x, detached, inside the ball and [0, 1].

@@ -25,23 +25,24 @@ class Combined(Attack):
     def perturb(self, f: Forward, x: Images, target: Labels, noise: Noise) -> Images:
         check_labels(target)
         x_adv = x.clone()
-        left = _correct(f, x, target)  # images that are misclassified as they are have nothing to be attacked
+        left = (
+            _correct(f, x, target).nonzero().squeeze(1)
+        )  # images that are misclassified as they are have nothing to be attacked
         for stage, drawn in zip(self.stages, self.noises(noise), strict=True):
             if not len(left):
                 break
             found = stage.perturb(f, x[left], target[left], drawn[left])
-            held = torch.zeros(len(left), dtype=torch.bool, device=x.device)
-            held[_correct(f, found, target[left])] = True
+            held = _correct(f, found, target[left])
             x_adv[left[~held]] = found[~held]
             left = left[held]
         return x_adv
 
 
 def _correct(f: Forward, x: Images, y: Labels) -> Tensor:
-    """Indices of the images that f classifies correctly."""
+    """Bool (N,): which images f classifies correctly."""
     with torch.no_grad():
         logits: Logits = f(x)
-    return (logits.argmax(1) == y).nonzero().squeeze(1)
+    return logits.argmax(1) == y
 
 
 @settings

@@ -194,7 +194,7 @@ class _Run:
         if self.journal is not None:
             self.journal.add(UNPERTURBED, broken=self.split.indices[~self.correct])
 
-    def stages(self, together: "list[_Stage]") -> None:
+    def stages(self, together: list[_Stage]) -> None:
         """Stages whose iterations are the same, on the images that are still correct: side by side as far as there is room.
 
         A place of the batch holds an image in a stage; when one stage breaks the image, it leaves its other places too.
@@ -230,7 +230,7 @@ class _Run:
         assert self.progress is not None
         self.progress(self.name, self.todo - len(left), self.todo, int(self.correct.sum()) - len(left))
 
-    def _started(self, stage: "_Stage", view: Forward, which: Tensor) -> State:
+    def _started(self, stage: _Stage, view: Forward, which: Tensor) -> State:
         x, y = self.split.x, self.split.labels
         return self._states(lambda of: stage.attack.start(view, x(of), y[of], stage.noise[of]), which, stage.attack)
 
@@ -301,7 +301,7 @@ class _Run:
             if self.progress is not None:
                 self._tell(todo)
 
-    def _to_do(self, together: "list[_Stage]") -> "_Places":
+    def _to_do(self, together: list[_Stage]) -> _Places:
         """The images that are still correct, in the stages that no interrupted run has taken them through already.
 
         All images in the first stage come before those in the second.
