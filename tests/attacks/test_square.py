@@ -9,6 +9,7 @@ from pyautoattack.square import SquareAttack
 from hardy.attacks import L2, PGD, Linf
 from hardy.attacks.square import _AHEAD, Square, SquareState, _offsets, _patterns
 from hardy.errors import UsageError
+from hardy.evaluation.stream import Counted
 from hardy.randomness import Noise
 from toys import Linear, images, labels, linear, predicted, smooth, worst_linf
 
@@ -435,3 +436,23 @@ def test_the_summary_holds_all_numbers():
     assert Square(L2(0.5), 100, 0.3, "rescaled").summary == (
         "Square, L2 0.5, 100 queries, p 0.3 at first, rescaled schedule"
     )
+
+
+@pytest.mark.parametrize("ball", BALLS, ids=str)
+def test_queries_asked_at_once_are_those_asked_one_by_one(ball, monkeypatch) -> None:
+    model = random_model((3, 9, 9), 1)
+    x = images(5, (3, 9, 9)).double()
+    y = predicted(model, x)
+    attack = Square(ball, 2 * _AHEAD + 11)
+
+    def found(together: int) -> tuple[SquareState, int]:
+        monkeypatch.setattr("hardy.attacks.square._TOGETHER", together)
+        counted = Counted(model)
+        return run(attack, counted, x, y), counted.forwards
+
+    (alone, queries), (together, asked) = found(1), found(64)
+    assert torch.equal(alone.done, together.done)
+    torch.testing.assert_close(together.x_adv, alone.x_adv, rtol=0, atol=1e-12)
+    torch.testing.assert_close(together.margin, alone.margin, rtol=0, atol=1e-9)
+    assert bool((alone.x_adv != x).any())
+    assert queries < asked < 8 * queries

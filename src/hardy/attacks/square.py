@@ -29,6 +29,7 @@ from hardy.types import Images, Logits, PerSample
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # iterations, of 10,000, after which p is halved
 _AHEAD = 32  # iterations whose random numbers are drawn at once: philox is a hundred small tensor operations
+_TOGETHER, _MOST = 64, 8  # images that pass through f at once, where there are fewer to attack; queries of one image
 _TINY = 1e-12
 
 
@@ -82,23 +83,41 @@ class Square(Iterative):
             return of_unfinished(lambda *of: self._search(f, *of), x, target, state)
 
     def _search(self, f: Forward, x: Images, target: Tensor, state: State) -> SquareState:
-        """One query for each image."""
+        """One query for each image, or several where there are few images: a small batch costs hardly less than a larger one.
+
+        Most queries change nothing, so that the next one is known before it; those after the first that does are not used.
+        """
         assert isinstance(state, SquareState)
-        words = self._drawn(state)
-        drawn = words[torch.arange(len(x), device=x.device), state.step % _AHEAD]
+        words, n = self._drawn(state), len(x)
+        k = max(1, min(_MOST, _TOGETHER // n))
+        of = torch.arange(n, device=x.device).repeat_interleave(k)
+        step = state.step[of] + torch.arange(k, device=x.device).repeat(n)
+        # what would go beyond the random numbers at hand, or the last query, is not asked
+        within = (step // _AHEAD == state.step[of] // _AHEAD) & (step < self.queries)
+        at, of, step = within.nonzero().squeeze(1), of[within], step[within]
+        proposal = self._proposed(x[of], state.x_adv[of], words[of, step % _AHEAD], step)
+        reached, wrong = _judged(f(proposal), target[of])
+        better = (reached < state.margin[of]) | (reached <= 0)
+
+        first = at.new_full((n * k,), k).index_copy(0, at[better], (at % k)[better]).view(n, k).amin(1)
+        row = torch.full_like(first, -1)
+        taken = better & (at % k == first[of])
+        row[of[taken]] = taken.nonzero().squeeze(1)
+        moved = row >= 0
+        asked = torch.where(moved, first + 1, within.view(n, k).sum(1))
+        new = SquareState(state.x_adv.clone(), state.done, state.step + asked, state.margin.clone(), words, state.noise)
+        new.x_adv[moved], new.margin[moved] = proposal[row[moved]], reached[row[moved]]
+        new.done = new.step >= self.queries
+        new.done[moved] |= wrong[row[moved]]
+        return new
+
+    def _proposed(self, x: Images, x_adv: Images, drawn: Tensor, step: Tensor) -> Images:
+        """The query of each image in its iteration."""
         sizes, sides, places = _plan(self, x.shape[2], x.shape[3], x.device)
-        side = sides[state.step]
         if isinstance(self.ball, L2):
             table = _patterns(sizes, x.device, x.dtype)
-            proposal = _moved(self.ball, x, state.x_adv, drawn, side, table, places[state.step])
-        else:
-            proposal = _signed(self.ball, x, state.x_adv, drawn, side)
-        reached, wrong = _judged(f(proposal), target)
-        better = (reached < state.margin) | (reached <= 0)
-        x_adv = torch.where(better.view(-1, 1, 1, 1), proposal, state.x_adv)
-        step = state.step + 1
-        least = torch.where(better, reached, state.margin)
-        return SquareState(x_adv, wrong | (step >= self.queries), step, least, words, state.noise)
+            return _moved(self.ball, x, x_adv, drawn, sides[step], table, places[step])
+        return _signed(self.ball, x, x_adv, drawn, sides[step])
 
     def share(self, step: int) -> float:
         """p: the share of the image that a square covers in an iteration, counted from 0."""

@@ -1,15 +1,16 @@
 """Classifier: normalise -> maps -> pooled features -> head; and crafting(), the state a network is attacked in."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Literal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
 from hardy.describe import first_line, fitted, require
 from hardy.errors import UsageError
+from hardy.models.folding import folded
 from hardy.randomness import Noise
 from hardy.types import Features, Images, Logits, Maps
 
@@ -23,8 +24,11 @@ class Classifier(nn.Module, ABC):
     the trunk runs in a lower precision (`autocast`); what it returns, and the head, are float32 (or wider).
 
     mean, deviation: one number a channel, or one for all; (x - mean) / deviation is what the trunk sees.
+    fixed_graph: whether the trunk is a fixed graph of layers, with no randomness in eval mode and nothing that depends on the
+    images' values: it may then be traced, to be run in a quicker form while the network is attacked in low precision.
     """
 
+    fixed_graph: ClassVar[bool] = False
     mean: Tensor
     deviation: Tensor
 
@@ -34,6 +38,9 @@ class Classifier(nn.Module, ABC):
         self.register_buffer("mean", _per_channel(mean), persistent=False)
         self.register_buffer("deviation", _per_channel(deviation), persistent=False)
         self.autocast: torch.dtype | None = None
+        self._quick_trunk: Callable[[Tensor], Tensor] | None = (
+            None  # while crafting, in place of `trunk` in low precision
+        )
 
     @abstractmethod
     def trunk(self, x: Tensor) -> Maps:
@@ -57,7 +64,19 @@ class Classifier(nn.Module, ABC):
         if self.autocast is None:
             return self.trunk(x)
         with torch.autocast(x.device.type, self.autocast):
-            return self.trunk(x).float()
+            return (self._quick_trunk or self.trunk)(x).float()
+
+    @contextmanager
+    def quickened(self) -> Iterator[None]:
+        """While nothing of the network changes: in low precision, the trunk in the form that is quickest for attacks."""
+        before = self._quick_trunk
+        # a trunk set on the instance is another's, such as torch.compile's
+        if self.autocast is not None and self.fixed_graph and "trunk" not in vars(self):
+            self._quick_trunk = folded(self, self.trunk, self.autocast)
+        try:
+            yield
+        finally:
+            self._quick_trunk = before
 
     def features(self, x: Images) -> Features:
         """Pooled activations: all the heavy work."""
@@ -197,7 +216,10 @@ def crafting(model: object, batch_norm: BatchNormMode = "eval") -> Iterator[None
         network.train(batch_norm == "train")
         for parameter in wanted:
             parameter.requires_grad_(False)
-        with outside_inference():
+        with outside_inference(), ExitStack() as quick:
+            for module in modes if batch_norm == "eval" else ():
+                if isinstance(module, Classifier):
+                    quick.enter_context(module.quickened())
             yield
     finally:
         for module, mode in modes.items():

@@ -1,7 +1,7 @@
 """The wide residual networks of Madry's, AVmixup's and RLFAT's TensorFlow code: w32_10 and w40_2."""
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 from torch.nn.functional import avg_pool2d, leaky_relu, pad
 
 from hardy.describe import require, settings
@@ -10,6 +10,8 @@ from hardy.randomness import Noise
 from hardy.types import Features, Logits, Maps
 
 _SLOPE = 0.1
+
+fx.wrap("_pad_same")  # it does arithmetic on sizes, which a trace cannot follow
 
 
 @settings
@@ -45,6 +47,8 @@ class MadryResNet(Architecture):
 
 class MadryResNetModule(Classifier):
     """The layers of a `MadryResNet`."""
+
+    fixed_graph = True
 
     def __init__(self, sizes: MadryResNet, classes: int, channels: int) -> None:
         super().__init__()

@@ -35,6 +35,8 @@ class PreActResNet18(Architecture):
 class PreActResNet18Module(Classifier):
     """The layers of a `PreActResNet18`."""
 
+    fixed_graph = True
+
     def __init__(self, width: int, classes: int, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)

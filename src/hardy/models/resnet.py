@@ -34,6 +34,8 @@ class ResNet18(Architecture):
 class ResNet18Module(Classifier):
     """The layers of a `ResNet18`."""
 
+    fixed_graph = True
+
     def __init__(self, width: int, classes: int, channels: int) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(channels, width, 3, padding=1, bias=False)

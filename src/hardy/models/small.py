@@ -31,6 +31,8 @@ class SmallCNN(Architecture):
 class SmallCNNModule(Classifier):
     """The layers of a `SmallCNN`."""
 
+    fixed_graph = True
+
     def __init__(self, width: int, classes: int, channels: int) -> None:
         super().__init__()
         self.layers = nn.Sequential(

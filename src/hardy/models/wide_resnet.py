@@ -40,6 +40,8 @@ class WideResNet(Architecture):
 class WideResNetModule(Classifier):
     """The layers of a `WideResNet`."""
 
+    fixed_graph = True
+
     def __init__(self, sizes: WideResNet, classes: int, channels: int) -> None:
         super().__init__()
         units, width = (sizes.depth - 4) // 6, 16 * sizes.widen

@@ -1,0 +1,111 @@
+"""A trunk as attacks in low precision may run it: weights cast once, batch norms as what they are in eval mode, x -> a x + b.
+
+A batch norm that follows a convolution is folded into it; of another, the gradient is one product, where torch's own sums for
+gradients of a and b that nobody asks for. All this rounds otherwise: it is for crafting in low precision, never for a verdict.
+"""
+
+from collections.abc import Callable
+from typing import cast
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, fx, nn
+
+
+class _Folded:
+    """The traced trunk of one network, with convolutions and batch norms of its own.
+
+    convolutions: those of the network, by their names in the trace, each with the batch norm that goes into it. norms: the rest.
+    """
+
+    def __init__(self, model: nn.Module, trunk: Callable[[Tensor], Tensor]) -> None:
+        graph = fx.Tracer().trace(_Trunk(model, trunk))
+        modules = dict(model.named_modules(prefix="model"))
+        calls = [node for node in graph.nodes if node.op == "call_module"]
+        called = [modules[node.target] for node in calls]
+        self.convolutions: dict[str, tuple[nn.Conv2d, nn.BatchNorm2d | None]] = {}
+        for node, layer in zip(calls, called, strict=True):
+            if type(layer) is nn.Conv2d:
+                after = next(iter(node.users)) if len(node.users) == 1 else node
+                norm = modules.get(str(after.target))
+                if type(norm) is nn.BatchNorm2d and called.count(layer) == called.count(norm) == 1:
+                    after.replace_all_uses_with(node)
+                    graph.erase_node(after)
+                    self.convolutions[node.target] = layer, norm
+                else:
+                    self.convolutions[node.target] = layer, None
+        left = {node.target for node in graph.nodes if node.op == "call_module"}
+        self.norms = {name: modules[name] for name in left if type(modules[name]) is nn.BatchNorm2d}
+        self.trunk = fx.GraphModule(_Trunk(model, trunk), graph)
+        for name, (convolution, _) in self.convolutions.items():
+            self._put(name, _like(convolution))
+        for name in self.norms:
+            self._put(name, _ScaleAndShift())
+
+    def _put(self, name: str, layer: nn.Module) -> None:
+        parent, _, leaf = name.rpartition(".")
+        setattr(self.trunk.get_submodule(parent), leaf, layer)
+
+    def refresh(self, precision: torch.dtype) -> None:
+        """Take the network's weights and statistics as they are now."""
+        for name, (convolution, norm) in self.convolutions.items():
+            weight, bias = convolution.weight.detach(), convolution.bias
+            if norm is not None:
+                scale, shift = _scale_and_shift(norm)
+                weight = weight * scale.view(-1, 1, 1, 1)
+                bias = shift if bias is None else bias * scale + shift
+            own = cast(nn.Conv2d, self.trunk.get_submodule(name))
+            own.weight = nn.Parameter(weight.to(precision), requires_grad=False)
+            own.bias = None if bias is None else nn.Parameter(bias.detach().to(precision), requires_grad=False)
+        for name, norm in self.norms.items():
+            layer = cast(_ScaleAndShift, self.trunk.get_submodule(name))
+            layer.scale, layer.shift = (v.to(precision).view(1, -1, 1, 1) for v in _scale_and_shift(norm))
+
+
+def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
+    """What a batch norm multiplies each channel with in eval mode, and adds to it then."""
+    assert norm.running_mean is not None
+    assert norm.running_var is not None
+    scale = norm.weight.detach() * (norm.running_var + norm.eps).rsqrt()
+    return scale, norm.bias.detach() - norm.running_mean * scale
+
+
+def _like(convolution: nn.Conv2d) -> nn.Conv2d:
+    """A convolution of the same settings, without weights."""
+    kept = ["in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode"]
+    with torch.device("meta"):
+        return nn.Conv2d(**{name: getattr(convolution, name) for name in kept}, bias=False)
+
+
+class _ScaleAndShift(nn.Module):
+    """a x + b, with one a and one b for each channel."""
+
+    scale: Tensor
+    shift: Tensor
+
+    def forward(self, x: Tensor) -> Tensor:
+        # for every pixel, laid out as x is: several times quicker than a broadcast over the channels
+        scale, shift = (torch.empty_like(x[:1]).copy_(v) for v in (self.scale, self.shift))
+        return torch.addcmul(shift, x, scale)
+
+
+class _Trunk(nn.Module):
+    """The trunk as a module's forward, which is what torch traces."""
+
+    def __init__(self, model: nn.Module, trunk: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.model, self.trunk = model, trunk
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.trunk(x)
+
+
+_known: WeakKeyDictionary[nn.Module, _Folded] = WeakKeyDictionary()
+
+
+def folded(model: nn.Module, trunk: Callable[[Tensor], Tensor], precision: torch.dtype) -> Callable[[Tensor], Tensor]:
+    """`trunk`, a fixed graph of the network's layers, in eval mode, with weights of this precision as they are now."""
+    if model not in _known:
+        _known[model] = _Folded(model, trunk)
+    _known[model].refresh(precision)
+    return cast(Callable[[Tensor], Tensor], _known[model].trunk)
