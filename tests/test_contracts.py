@@ -121,7 +121,7 @@ def over(cases: dict[str, Attack]) -> pytest.MarkDecorator:
 
 every_attack = over(CASES)
 # batch-coupled attacks, for training, give an image no result of its own
-every_attack_on_single_images = over({name: a for name, a in CASES.items() if not a.couples_batch})
+every_attack_on_single_images = over({name: a for name, a in CASES.items() if a.group is None})
 # one made of several has no state of its own; evaluation streams its stages, all of which are tried here as well
 every_iterative_attack = over({name: a for name, a in CASES.items() if isinstance(a, Iterative)})
 

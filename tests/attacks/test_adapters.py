@@ -266,7 +266,7 @@ def test_it_is_an_attack_in_one_piece():
     for attack in foreign():
         assert isinstance(attack, Attack)
         assert attack.stages == ()
-        assert not attack.couples_batch
+        assert attack.group is None
         with pytest.raises(UsageError, match="by iterations"):
             Restarts(attack, 2)
         with pytest.raises(UsageError, match="by iterations"):

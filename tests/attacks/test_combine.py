@@ -165,7 +165,7 @@ def test_what_several_attacks_are_together():
     assert both.stops_at_success
     assert Toward(black_box).stops_at_success
     assert not Restarts(PGD(Linf(0.1)), 2).stops_at_success
-    assert not both.couples_batch
+    assert both.group is None
     assert list(both.parts) == [attack.summary for attack in both.attacks]
     assert Restarts(black_box, 2).parts == {f"{black_box.summary}, 2 times": Restarts(black_box, 2)}
     assert Targeted(FAB(), 3).summary == f"{FAB().summary}, towards each of the 3 likeliest wrong classes"
@@ -266,7 +266,8 @@ def test_a_class_that_there_is_not_costs_one_pass_to_find_that_out():
     ids=["restarts", "apgd-t", "fab-t", "worst"],
 )
 @pytest.mark.parametrize("batch", [4, 50])
-def test_evaluation_gives_the_verdicts_of_a_call_at_the_same_cost(attack, batch):
+def test_evaluation_gives_the_verdicts_of_a_call_at_the_same_cost(attack, batch, monkeypatch):
+    monkeypatch.setattr("hardy.attacks.square._TOGETHER", 1)  # in a stream it asks several queries at once
     model = smooth(4, seed=10)
     data = split(30, model, 4)
     x, y = data.x(), data.labels

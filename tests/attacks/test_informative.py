@@ -327,12 +327,12 @@ def test_more_steps_go_further():
 @every
 def test_they_couple_the_batch_and_are_no_stream(attack):
     model, x, y, noise = case()
-    assert attack.couples_batch
+    assert attack.group == 100
     assert attack.stages == ()
     whole, alone = attack(model, x, y, noise), attack(model, x[:4], y[:4], noise[:4])
     assert not torch.allclose(whole[:4], alone, atol=1e-3)
-    assert not PGD().couples_batch
-    assert not InfoFeature().couples_batch
+    assert PGD().group is None
+    assert InfoFeature().group is None
 
 
 @every

@@ -439,18 +439,17 @@ def test_the_summary_holds_all_numbers():
 
 
 @pytest.mark.parametrize("ball", BALLS, ids=str)
-def test_queries_asked_at_once_are_those_asked_one_by_one(ball, monkeypatch) -> None:
+def test_queries_asked_at_once_are_those_asked_one_by_one(ball) -> None:
     model = random_model((3, 9, 9), 1)
     x = images(5, (3, 9, 9)).double()
     y = predicted(model, x)
     attack = Square(ball, 2 * _AHEAD + 11)
 
-    def found(together: int) -> tuple[SquareState, int]:
-        monkeypatch.setattr("hardy.attacks.square._TOGETHER", together)
+    def found(images: int) -> tuple[SquareState, int]:
         counted = Counted(model)
-        return run(attack, counted, x, y), counted.forwards
+        return run(attack.filling(images), counted, x, y), counted.forwards
 
-    (alone, queries), (together, asked) = found(1), found(64)
+    (alone, queries), (together, asked) = found(5), found(200)
     assert torch.equal(alone.done, together.done)
     torch.testing.assert_close(together.x_adv, alone.x_adv, rtol=0, atol=1e-12)
     torch.testing.assert_close(together.margin, alone.margin, rtol=0, atol=1e-9)

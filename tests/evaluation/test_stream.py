@@ -89,7 +89,11 @@ def test_neither_batch_size_nor_order_changes_verdicts_or_adversarial_images(att
         torch.testing.assert_close(outcome.x_adv, expected.x_adv[index], rtol=0, atol=1e-6)
         if len(index) == 64:
             assert outcome.after == expected.after
-            assert (outcome.forwards, outcome.backwards) == (expected.forwards, expected.backwards)
+            assert outcome.backwards == expected.backwards
+            if not any(
+                isinstance(stage, Square) for stage in attack.stages
+            ):  # it asks ahead where there are few images
+                assert outcome.forwards == expected.forwards
 
 
 @dataclasses.dataclass
@@ -500,7 +504,9 @@ def test_stages_side_by_side_give_the_verdicts_of_one_after_another(attack, judg
         assert together.after[-1] == apart.after[-1]
         assert len(together.after) == len(apart.after)
         if batch == 1:  # no room for two places: the very same passes
-            assert (together.forwards, together.backwards) == (apart.forwards, apart.backwards)
+            assert together.backwards == apart.backwards
+            asks_ahead = any(isinstance(stage, Square) for stage in attack.stages)
+            assert asks_ahead or together.forwards == apart.forwards
 
 
 @pytest.mark.parametrize("kind", ["targeted", "restarts"])

@@ -141,9 +141,9 @@ class Attack(ABC):
         return not self.stages or any(stage.stops_at_success for stage in self.stages)
 
     @property
-    def couples_batch(self) -> bool:
-        """Whether what becomes of an image depends on the others of its batch; evaluation shows it fixed groups then."""
-        return False
+    def group(self) -> int | None:
+        """Where what becomes of an image depends on the others of its batch: how many evaluation shows the attack together."""
+        return None
 
     @property
     def described(self) -> Json:
@@ -225,6 +225,11 @@ class Iterative(Attack):
     @property
     def stages(self) -> "tuple[Iterative, ...]":
         return (self,)
+
+    def filling(self, images: int) -> "Iterative":
+        """The same attack, told how many images may pass through f at once: it may ask for more than one iteration needs."""
+        del images
+        return self
 
     @property
     def kin(self) -> "Iterative":

@@ -77,20 +77,29 @@ class Worst(Combined):
         return "the worst case of: " + "; ".join(attack.summary for attack in self.attacks)
 
 
+class Repeated(Combined):
+    """One attack, several times, each on the images that are still unbroken."""
+
+    attack: Attack
+
+    def __post_init__(self) -> None:
+        require(bool(self.attack.stages), "attack", self.attack.summary, "one that goes by iterations")
+
+    @property
+    def ball(self) -> Ball:  # type: ignore[override]
+        return self.attack.ball
+
+
 @settings
-class Restarts(Combined):
+class Restarts(Repeated):
     """The same attack several times, each time with new random numbers, on the images that are still unbroken."""
 
     attack: Attack
     restarts: int = 5
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.restarts >= 1, "restarts", self.restarts, "at least 1")
-        require(bool(self.attack.stages), "attack", self.attack.summary, "one that goes by iterations")
-
-    @property
-    def ball(self) -> Ball:  # type: ignore[override]
-        return self.attack.ball
 
     @property
     def stages(self) -> tuple[Iterative, ...]:
@@ -102,7 +111,7 @@ class Restarts(Combined):
 
 
 @settings
-class Targeted(Combined):
+class Targeted(Repeated):
     """An attack towards one class after another: the likeliest wrong one first, by the scores of the unperturbed image.
 
     attack: its loss compares with pairs (label, wanted class), as TargetedDLR does. A network with fewer classes has fewer
@@ -113,12 +122,8 @@ class Targeted(Combined):
     classes: int = 9
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.classes >= 1, "classes", self.classes, "at least 1")
-        require(bool(self.attack.stages), "attack", self.attack.summary, "one that goes by iterations")
-
-    @property
-    def ball(self) -> Ball:  # type: ignore[override]
-        return self.attack.ball
 
     @property
     def stages(self) -> tuple[Iterative, ...]:
@@ -165,6 +170,9 @@ class Toward(Iterative):
     @property
     def stops_at_success(self) -> bool:
         return self.attack.stops_at_success
+
+    def filling(self, images: int) -> "Toward":
+        return replace(self, attack=self.attack.filling(images))
 
     @property
     def kin(self) -> Iterative:

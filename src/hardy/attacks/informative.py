@@ -23,7 +23,7 @@ from torch import Tensor
 
 from hardy.attacks.attack import Attack, Forward, Iterative, State, looking
 from hardy.attacks.balls import Ball, Linf, fraction
-from hardy.attacks.pgd import PGD, gradient_at
+from hardy.attacks.pgd import PGD, check_steps, gradient_at
 from hardy.describe import require, settings
 from hardy.losses.criteria import check_labels
 from hardy.losses.features import Clip, class_activation_maps, cosine_distance, map_distance
@@ -61,7 +61,7 @@ class InfoFeature(Iterative):
     floor: float = 1e-12  # inside the root of l2, which without it has no gradient at x
 
     def __post_init__(self) -> None:
-        _check_steps(self.steps, self.step_size, "eps / 4")
+        check_steps(self.steps, self.step_size, "eps / 4")
         require(self.weight >= 0, "weight", self.weight, "at least 0")
         require(self.ce_weight >= 0, "ce_weight", self.ce_weight, "at least 0")
         require(self.weight + self.ce_weight > 0, "ce_weight", self.ce_weight, "above 0 where weight is 0")
@@ -130,14 +130,6 @@ def _ascended(loss: Callable[[Images], Tensor], x_adv: Images, x: Images, ball: 
     return ball.project(x_adv + alpha * ball.ascend(gradient), x)
 
 
-def _check_steps(steps: int, step_size: float | None, else_: str) -> None:
-    require(steps >= 0, "steps", steps, "at least 0")
-    require(step_size is None or step_size >= 0, "step_size", step_size, f"at least 0, or None for {else_}")
-
-
-GROUP = 100  # images that evaluation shows such an attack together: in their order, the misclassified among them
-
-
 class Coupled(Attack):
     """An attack on the images of a batch together: made for training. A number it gives depends on who stands beside whom."""
 
@@ -146,15 +138,15 @@ class Coupled(Attack):
     on: Activations
 
     def __post_init__(self) -> None:
-        _check_steps(self.steps, self.step_size, "eps")
+        check_steps(self.steps, self.step_size, "eps")
 
     @property
     def stages(self) -> tuple[Iterative, ...]:
         return ()
 
     @property
-    def couples_batch(self) -> bool:
-        return True
+    def group(self) -> int:
+        return 100  # in their order, the misclassified among them
 
     @property
     def alpha(self) -> float:
@@ -165,7 +157,9 @@ class Coupled(Attack):
     def path(self) -> str:
         """Ball, steps and start, for the summary."""
         steps = f"{self.steps} step{'s' * (self.steps != 1)} of {fraction(self.alpha)}"
-        return f"{self.ball}, {steps} from a uniform point of the ball, images in groups of {GROUP} where evaluated"
+        return (
+            f"{self.ball}, {steps} from a uniform point of the ball, images in groups of {self.group} where evaluated"
+        )
 
     def view(self, f: Forward) -> Forward:
         return f if self.on == "logits" else looking(f, Classifier.with_features)

@@ -25,6 +25,12 @@ from hardy.types import Images, PerSample
 _GAUSSIAN = 0.001  # deviation of the Gaussian start, as in the TRADES and RLFAT code
 
 
+def check_steps(steps: int, step_size: float | None, usual: str) -> None:
+    """Raises UsageError unless these can be steps; usual: what None stands for."""
+    require(steps >= 0, "steps", steps, "at least 0")
+    require(step_size is None or step_size >= 0, "step_size", step_size, f"at least 0, or None for {usual}")
+
+
 @dataclass
 class PGDState(State):
     """velocity: the running mean of gradients, where momentum is used."""
@@ -44,13 +50,7 @@ class PGD(Iterative):
     loss: Criterion = CrossEntropy()
 
     def __post_init__(self) -> None:
-        require(self.steps >= 0, "steps", self.steps, "at least 0")
-        require(
-            self.step_size is None or self.step_size >= 0,
-            "step_size",
-            self.step_size,
-            "at least 0, or None for eps / 4",
-        )
+        check_steps(self.steps, self.step_size, "eps / 4")
         require(self.momentum >= 0, "momentum", self.momentum, "at least 0")
 
     @property

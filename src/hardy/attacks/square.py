@@ -13,7 +13,7 @@ Differs: AutoAttack draws one square for all images of a batch, here each image 
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Literal
 
@@ -29,7 +29,7 @@ from hardy.types import Images, Logits, PerSample
 
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)  # iterations, of 10,000, after which p is halved
 _AHEAD = 32  # iterations whose random numbers are drawn at once: philox is a hundred small tensor operations
-_TOGETHER, _MOST = 64, 8  # images that pass through f at once, where there are fewer to attack; queries of one image
+_TOGETHER, _MOST = 64, 8  # more images at once, or queries of one image, are hardly quicker
 _TINY = 1e-12
 
 
@@ -50,11 +50,15 @@ class Square(Iterative):
     queries: int = 5000  # after the one of the starting point
     p_init: float = 0.8  # share of the image that the first squares cover
     schedule: Literal["fixed", "rescaled"] = "fixed"  # p shrinks as for 10,000 queries, or as much within `queries`
+    together: int = (
+        1  # images that may pass through f at once where fewer are attacked, in several queries; changes no result
+    )
 
     def __post_init__(self) -> None:
         require(isinstance(self.ball, Linf | L2), "ball", self.ball, "Linf or L2")
         require(self.queries >= 0, "queries", self.queries, "at least 0")
         require(0 < self.p_init <= 1, "p_init", self.p_init, "in (0, 1]")
+        require(self.together >= 1, "together", self.together, "at least 1")
 
     @property
     def iterations(self) -> int:
@@ -67,6 +71,9 @@ class Square(Iterative):
     @property
     def summary(self) -> str:
         return f"Square, {self.ball}, {self.queries} queries, p {self.p_init:g} at first, {self.schedule} schedule"
+
+    def filling(self, images: int) -> "Square":
+        return replace(self, together=max(self.together, min(images, _TOGETHER)))
 
     def start(self, f: Forward, x: Images, target: Any, noise: Noise) -> SquareState:
         check_labels(true_class(target))
@@ -89,7 +96,7 @@ class Square(Iterative):
         """
         assert isinstance(state, SquareState)
         words, n = self._drawn(state), len(x)
-        k = max(1, min(_MOST, _TOGETHER // n))
+        k = max(1, min(_MOST, self.together // n))
         of = torch.arange(n, device=x.device).repeat_interleave(k)
         step = state.step[of] + torch.arange(k, device=x.device).repeat(n)
         # what would go beyond the random numbers at hand, or the last query, is not asked

@@ -284,6 +284,10 @@ def _details(row: Measurement) -> None:
         err.print(
             f"{row.what}: the attack claimed {counted(illegal, 'success')} outside its ball or [0, 1]; these do not count."
         )
+    if differ := row.settings.get("another verdict when read again"):
+        err.print(
+            f"{row.what}: {counted(differ, 'image')} got another verdict when the file was read again, on the very boundary."
+        )
 
 
 def _by_class(rows: list[Measurement]) -> Iterator[tuple[str, ...]]:

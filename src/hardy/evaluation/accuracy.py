@@ -80,6 +80,7 @@ def evaluate(
     clean = classify(model, split, batch)
     rows = []
     for name, attack in chosen.items():
+        differ = 0  # verdicts that are others once the adversarial images were read again from their file
         if attack is None:
             outcome = clean
         else:
@@ -96,10 +97,11 @@ def evaluate(
             if outcome.x_adv is not None:
                 assert adversarial is not None
                 found = Adversarial(outcome.x_adv, split.labels, split.indices, {"run": run, **shown})
-                save_verified(adversarial_file(Path(adversarial), name), found, model, outcome.correct)
-        rows.append(
-            _row(name, attack, outcome, split, run, _settings(attack, judge, seed, about, split), by_class=by_class)
-        )
+                differ = save_verified(adversarial_file(Path(adversarial), name), found, model, outcome.correct)
+        told = _settings(attack, judge, seed, about, split)
+        if differ:
+            told["another verdict when read again"] = differ
+        rows.append(_row(name, attack, outcome, split, run, told, by_class=by_class))
         if measured is not None:
             measured(rows[-1])
     return rows

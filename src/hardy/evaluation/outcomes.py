@@ -72,7 +72,7 @@ class Journal:
         """
         self._marks = marks(split)
         about = {**self.about, **self._networks(model, craft_on), "hardy": version("hardy")}
-        if attack.couples_batch:
+        if attack.group is not None:
             about["groups"] = zlib.crc32(repr(list(self._marks.items())).encode())
         text = json.dumps(about, sort_keys=True)
         head = {"about": json.loads(text), "stages": max(1, len(attack.stages))}

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from hardy.attacks.attack import Around, Attack, Forward, Iterative, State, check_found
-from hardy.attacks.informative import GROUP
 from hardy.data.split import Split
 from hardy.evaluation.memory import Room
 from hardy.evaluation.outcomes import UNPERTURBED, Journal
@@ -239,7 +238,8 @@ class _Run:
 
         def advanced(at: Tensor) -> State:
             x, y = self.split.x(active[at]), self.split.labels[active[at]]
-            return attack.advance(view, x, y, state.select(at))
+            # how much there is room for may have changed
+            return attack.filling(self.room.images).advance(view, x, y, state.select(at))
 
         return self._states(advanced, torch.arange(len(active), device=active.device), attack)
 
@@ -289,9 +289,11 @@ class _Run:
         def perturbed(which: Tensor) -> Images:
             return self.attack.perturb(self.crafted, self.split.x(which), self.split.labels[which], noise[which])
 
-        if self.attack.couples_batch:  # the same groups whatever the batch
+        if self.attack.group is not None:  # the same groups whatever the batch
             everything = torch.arange(len(self.split), device=todo.device)
-            parts = iter([(group, perturbed(group)) for group in everything.split(GROUP)] if len(todo) else [])
+            parts = iter(
+                [(group, perturbed(group)) for group in everything.split(self.attack.group)] if len(todo) else []
+            )
         else:
             parts = self.room.parts(perturbed, todo) if len(todo) else iter(())
         for which, x_adv in parts:
