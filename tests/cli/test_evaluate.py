@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from commands import run
+from PIL import Image
 
 import hardy
 from hardy.attacks import Linf
@@ -343,3 +344,40 @@ def test_rows_on_other_data_or_crafted_on_another_network_are_not_taken_for_the_
         assert known(folder / "results.jsonl", about, attack, 30) is None
     assert run(capsys, *command, "--data", "digits", "--by-class").code == 0  # its own data
     assert known(folder / "results.jsonl", about, attack, 30) == read(folder / "results.jsonl")[0][2]
+
+
+def test_images_of_other_classes_than_those_of_training_are_not_judged_as_if_they_were_the_same(capsys, tmp_path):
+    for part in ("train", "test"):
+        for shade, name in enumerate(("cat", "dog")):
+            (tmp_path / "images" / part / name).mkdir(parents=True)
+            for i in range(4):
+                Image.new("RGB", (8, 8), (60 * i, 90 * shade, 10)).save(
+                    tmp_path / "images" / part / name / f"{part}{i}.png"
+                )
+    settings = (
+        "--data.path",
+        tmp_path / "images",
+        "--data.size",
+        "8",
+        "--epochs",
+        "1",
+        "--batch",
+        "4",
+        "--model",
+        "small_cnn",
+    )
+    ran = run(capsys, "train", "standard-folder", *settings, "--out", tmp_path / "run")
+    assert ran.code == 0, ran.err
+    few = ("--attacks", "clean", "--n", "4")
+    assert run(capsys, "evaluate", tmp_path / "run", *few).code == 0
+    other = ("--data", "folder", "--data.path", tmp_path / "other", "--data.size", "8")
+    shutil.copytree(tmp_path / "images", tmp_path / "other")
+    for part in ("train", "test"):
+        (tmp_path / "images" / part / "cat").rename(tmp_path / "images" / part / "zebra")
+        (tmp_path / "other" / part / "cat").rename(tmp_path / "other" / part / "a-cat")
+    ran = run(capsys, "evaluate", tmp_path / "run", *few)
+    assert ran.code == 2
+    assert "was trained on the classes cat, dog; those of the images are dog, zebra. They must be the same" in ran.err
+    ran = run(capsys, "evaluate", tmp_path / "run", *few, *other)
+    assert ran.code == 0, ran.err
+    assert "those of the images are a-cat, dog. The first is taken for the first" in ran.err

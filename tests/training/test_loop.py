@@ -547,7 +547,7 @@ def test_the_weights_say_which_step_run_and_data_they_are_of(tmp_path):
 
 def test_a_folder_beyond_the_end_of_the_run_is_refused(tmp_path):
     folder = train(tiny(), tmp_path / "run", device="cpu")
-    made = Folder(folder, tiny(), (1, 8, 8), 4, {})
+    made = Folder(folder, tiny(), (1, 8, 8), "abcd", {})
     point = made.newest()
     assert point is not None
     made.commit(dataclasses.replace(point, step=12))

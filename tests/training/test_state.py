@@ -22,7 +22,7 @@ from training.fakes import same, tiny, weights
 
 
 def folder(path, run=None) -> Folder:
-    return Folder(path, run or tiny(), (1, 8, 8), 4, {"device": "cpu"})
+    return Folder(path, run or tiny(), (1, 8, 8), "abcd", {"device": "cpu"})
 
 
 def network(step: int = 0):

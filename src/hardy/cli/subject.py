@@ -1,6 +1,6 @@
 """Subject: the network that a command is told to look at, on the images that it is judged by."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -91,6 +91,7 @@ def _found(source: Path, told: Told, test: Split | None) -> Subject:
     if told.data is None and "data" not in header and test is None:
         raise _missing(file)
     images = told.images(test) or test_images(header, file, told.root, offline=told.offline)
+    _check_classes(file, header, images, asked=told.data is not None)
     about = about_weights(file, which, header)
     if told.data is not None and describe(told.data) != header.get("data"):
         about["data set"] = describe(told.data)  # its rows are not those of the run's own images
@@ -129,6 +130,24 @@ def _from_elsewhere(file: Path, told: Told, test: Split | None) -> Subject:
             set_normalisation(found.model)
         about["normalisation"] = taken
     return Subject(found.model, images, about, str(file), file.stem, asked=True)
+
+
+def _check_classes(file: Path, header: Mapping[str, Any], images: Split, *, asked: bool) -> None:
+    """Raises UsageError where the images' classes are not those of training, by name and order; of other data asked for, says so.
+
+    Weights of earlier versions do not tell theirs.
+    """
+    trained = header.get("class names", list(images.classes))
+    if not isinstance(trained, list) or trained == list(images.classes):
+        return
+    differ = f"{file} was trained on the classes {_listed(trained)}; those of the images are {_listed(images.classes)}"
+    if not asked:
+        raise UsageError(f"{differ}. They must be the same, in the same order: was a folder renamed, added or removed?")
+    err.print(f"{differ}. The first is taken for the first, and so on.")
+
+
+def _listed(names: Sequence[Any], most: int = 12) -> str:
+    return ", ".join(map(str, names[:most])) + ", ..." * (len(names) > most)
 
 
 def _missing(source: object, *, network: bool = False, data: bool = True) -> UsageError:

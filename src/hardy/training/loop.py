@@ -92,7 +92,7 @@ def train(
         about = {"device": _device_name(device), "precision": resolved, "origin": part.origin, "steps": total}
         about["labels"] = part.marking
         about |= {} if images.extra is None else {"extra": images.extra.origin}
-        folder = Folder(Path(out), run, part.shape, len(part.classes), about)
+        folder = Folder(Path(out), run, part.shape, part.classes, about)
         refuse_other_labels(folder.path, part)
         precision = read_precision(folder.path)
         if precision not in ("auto", resolved):
@@ -238,7 +238,7 @@ def _evaluated(training: _Training) -> Classifier:
     if training.average is None:
         return training.model
     run = training.run
-    model = run.model.build(training.folder.classes, training.folder.shape[0])
+    model = run.model.build(len(training.folder.classes), training.folder.shape[0])
     model.load_state_dict(training.average)
     device = next(training.model.parameters()).device
     return prepare(model, device, "bfloat16" if training.model.autocast else "float32", run.layout)

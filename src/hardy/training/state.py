@@ -11,7 +11,7 @@ import contextlib
 import io
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,11 +53,11 @@ class Folder:
     """A run's folder on disk. Opening one that holds a run with other settings is refused."""
 
     def __init__(
-        self, path: Path, run: Run, shape: tuple[int, int, int], classes: int, about: Mapping[str, Any]
+        self, path: Path, run: Run, shape: tuple[int, int, int], classes: Sequence[str], about: Mapping[str, Any]
     ) -> None:
         self.path, self.run, self.shape, self.classes, self.steps = path, run, shape, classes, about.get("steps")
         self.checkpoints = path / "checkpoints"
-        open_folder(path, run, {"classes": classes, "shape": list(shape), **about})
+        open_folder(path, run, {"classes": len(classes), "shape": list(shape), **about})
         for leftover in (*path.glob(f".*{PARTIAL}"), *self.checkpoints.glob(f".*{PARTIAL}")):
             if _OURS.match(leftover.name) and leftover.is_file():
                 leftover.unlink(missing_ok=True)
@@ -131,9 +131,10 @@ class Folder:
             "steps": self.steps,
             "data": describe(self.run.data),
             "shape": list(self.shape),
+            "class names": list(self.classes),
             "ball": describe(self.run.objective.ball),
         }
-        save_weights(path, weights, self.run.model, self.classes, self.shape[0], about)
+        save_weights(path, weights, self.run.model, len(self.classes), self.shape[0], about)
 
     def _publish(self, point: Checkpoint) -> None:
         self._save(self.path / "last.safetensors", point.average or point.weights, point.step)
