@@ -25,6 +25,7 @@ def test_compare_prints_how_many_images_are_robust_in_both_one_or_neither(capsys
         assert row.split() in rows
     assert "On the same 10 images the accuracy is 70.0 % in the first and 30.0 % in the second." in ran.out
     assert "They differ on 8 images" in ran.out
+    assert "Left out: 1 image not decided in the first, 1 not in the second." in ran.out
     assert "p = 0.29 (exact McNemar test)" in ran.out  # 2 * (1 + 8 + 28) / 2**8
 
 
@@ -53,3 +54,30 @@ def test_compare_takes_what_evaluate_writes(capsys, trained, tmp_path, network):
     assert ran.code == 0, ran.err
     assert "On the same 30 images" in ran.out
     assert "Linf 0.001" in ran.out
+
+
+def test_compare_tells_what_else_was_measured_differently(capsys, tmp_path):
+    same = {"run": "trades", "summary": "PGD", "attack": {"steps": 20}, "network": "abc"}
+    one = outcomes(tmp_path / "one.jsonl", [0], [1], judge="last", seed=0, **same)
+    two = outcomes(tmp_path / "two.jsonl", [1], [0], judge="any", **same)
+    ran = run(capsys, "compare", one, two)
+    lines = ran.out.splitlines()
+    assert lines[2:4] == ["judge: last in the first, any in the second", "seed: 0 in the first, None in the second"]
+    assert "Left out" not in ran.out
+    assert "same measurement" not in ran.out
+    assert "Both files are of the same measurement" in run(capsys, "compare", one, one).out
+
+
+def test_compare_prints_no_chance_of_zero(capsys, tmp_path):
+    one = outcomes(tmp_path / "one.jsonl", list(range(2000)), [])
+    two = outcomes(tmp_path / "two.jsonl", [], list(range(2000)))
+    assert "by chance with p < 1e-300" in run(capsys, "compare", one, two).out
+
+
+def test_two_measurements_in_one_file_are_refused(capsys, tmp_path):
+    one = outcomes(tmp_path / "one.jsonl", [0], [1], run="one")
+    two = outcomes(tmp_path / "two.jsonl", [1], [0], run="two")
+    (tmp_path / "both.jsonl").write_text(one.read_text() + two.read_text())
+    ran = run(capsys, "compare", tmp_path / "both.jsonl", one)
+    assert (ran.code, ran.out) == (2, "")
+    assert "both.jsonl holds the outcomes of more than one measurement" in ran.err

@@ -527,6 +527,9 @@ def test_images_that_were_not_taken_through_all_stages_are_left_out(tmp_path, at
         attacked(model, data, tmp_path, correct=correct)
     found = broken_at(the_file(tmp_path))
     assert 6 < len(found) < 60
+    against_itself = compare(the_file(tmp_path), the_file(tmp_path))
+    assert against_itself.n == len(found)
+    assert not set(against_itself.not_in_first) & found.keys()
     assert None not in found.values()  # none has come to the end of the last stage
 
 
@@ -569,6 +572,7 @@ def test_only_images_in_both_files_are_compared(tmp_path):
     paired = compare(the_file(tmp_path / "one"), the_file(tmp_path / "two"))
     assert sorted(paired.both + paired.neither) == list(range(30, 40))
     assert (paired.only_first, paired.only_second, paired.p_value) == ((), (), 1.0)
+    assert (paired.not_in_first, paired.not_in_second) == (tuple(range(40, 60)), tuple(range(30)))
     attacked(model, data.take(slice(50, 60)), tmp_path / "three")
     with pytest.raises(UsageError, match="have no image in common"):
         compare(the_file(tmp_path / "one"), the_file(tmp_path / "three"))

@@ -2,6 +2,9 @@
 
 import gc
 import weakref
+from collections.abc import Callable
+from copy import deepcopy
+from threading import Thread
 
 import pytest
 import torch
@@ -20,7 +23,8 @@ from hardy.models import (
     wrap,
 )
 from hardy.models.classifier import full_precision
-from hardy.models.folding import folded
+from hardy.models.folding import can_be_folded, folded
+from hardy.models.preact_resnet import PreActResNet18Module
 from hardy.randomness import Noise
 
 NETWORKS = [PreActResNet18(4), ResNet18(4), SmallCNN(8), WideResNet(10, 1), MadryResNet(1, 1)]
@@ -125,3 +129,95 @@ def test_the_network_is_not_kept_alive() -> None:
     del model
     gc.collect()
     assert gone() is None
+
+
+def test_nothing_is_kept_in_the_network() -> None:
+    model = lived_in(SmallCNN(8))
+    model.autocast = torch.bfloat16
+
+    def seen() -> tuple[str, list[str], list[str], list[str]]:
+        return repr(model), list(model.state_dict()), list(vars(model)), [name for name, _ in model.named_modules()]
+
+    before = seen()
+    with frozen(model), torch.no_grad():
+        assert seen() == before
+        copied, quick = deepcopy(model), model(pixels(8))
+    assert seen() == before
+    with torch.no_grad():
+        assert torch.equal(copied(pixels(8)), model(pixels(8)))
+        assert not torch.equal(copied(pixels(8)), quick)
+
+
+def test_training_mode_within_a_frozen_network_is_training_mode() -> None:
+    model = lived_in(SmallCNN(8))
+    model.autocast = torch.bfloat16
+    with torch.no_grad():
+        with crafting(model, "train"):
+            expected = model(pixels(8))
+        with frozen(model):
+            quick = model(pixels(8))
+            with crafting(model, "train"):
+                assert torch.equal(model(pixels(8)), expected)
+    assert not torch.equal(quick, expected)
+
+
+def test_another_layer_in_place_of_one_is_seen() -> None:
+    model, x = lived_in(PreActResNet18(4)).double(), pixels(2, torch.float64)
+    before = folded(model, model.trunk, torch.float64)(x)
+    model.layer1[0].conv1 = nn.Conv2d(4, 4, 3, padding=1, bias=True).double()  # type: ignore[index, union-attr]
+    model.layer2[0].bn1 = nn.BatchNorm2d(4, affine=False).double().eval()  # type: ignore[index, union-attr]
+    model.bn = nn.Identity()
+    after = folded(model, model.trunk, torch.float64)(x)
+    assert not torch.allclose(before, after)
+    torch.testing.assert_close(after, model.trunk(x), rtol=1e-9, atol=1e-10)
+
+
+class Mine(PreActResNet18Module):
+    """Another's, whose trunk is no fixed graph, in a class that says nothing of it."""
+
+    def trunk(self, x: Tensor) -> Tensor:
+        return super().trunk(x if float(x.mean()) > 0 else -x)
+
+
+class Doubled(nn.Module):
+    """Another's layer."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+def with_hook(model: Classifier) -> Classifier:
+    model.get_submodule("layer4").register_forward_hook(lambda layer, given, made: 2 * made)
+    return model
+
+
+def with_layer(model: Classifier) -> Classifier:
+    model.layer4 = nn.Sequential(model.layer4, Doubled())
+    return model
+
+
+@pytest.mark.parametrize("change", [with_hook, with_layer, lambda model: Mine(4, 4, 3).eval()])
+def test_what_a_trace_may_not_show_is_run_as_it_is(change: Callable[[Classifier], Classifier]) -> None:
+    model = lived_in(PreActResNet18(4))
+    assert can_be_folded(model)
+    model = change(model)
+    assert not can_be_folded(model)
+    model.autocast = torch.bfloat16
+    with torch.no_grad():
+        expected = model(pixels(2))
+        with frozen(model):
+            assert torch.equal(model(pixels(2)), expected)
+
+
+def test_another_thread_may_run_its_network_while_one_is_traced() -> None:
+    model, other, seen = lived_in(SmallCNN(8)), lived_in(SmallCNN(4)), []
+
+    def trunk(x: Tensor) -> Tensor:
+        thread = Thread(target=lambda: seen.append(other(pixels(2))))
+        thread.start()
+        thread.join()
+        return model.trunk(x)
+
+    folded(model, trunk, torch.float32)
+    assert len(seen) == 1
+    assert torch.equal(seen[0], other(pixels(2)))

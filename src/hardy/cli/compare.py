@@ -1,8 +1,9 @@
 """hardy compare: two files of outcomes, image by image."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -30,10 +31,14 @@ def main(args: list[str]) -> None:
     """Run `hardy compare OUTCOMES OUTCOMES`."""
     two = parse(Two, args, "hardy compare")
     paired = compare(two.first, two.second)
-    for title, path in (("first", two.first), ("second", two.second)):
-        about = measured_in(path)
+    one, other = measured_in(two.first), measured_in(two.second)
+    for title, path, about in (("first", two.first, one), ("second", two.second, other)):
         told = [str(about[key]) for key in ("run", "summary") if about.get(key)]
         out.print(f"{title}: {'; '.join(told) or 'no name'} ({path})")
+    for key in _differing(one, other):
+        out.print(f"{key}: {one.get(key)} in the first, {other.get(key)} in the second")
+    if one == other:
+        out.print("Both files are of the same measurement: network, attack and seed.")
     out.print()
     groups = {
         "robust in both": paired.both,
@@ -48,5 +53,21 @@ def main(args: list[str]) -> None:
     out.print(
         f"\nOn the same {counted(paired.n, 'image')} the accuracy is {percent(first)} % in the first and {percent(second)} % in "
         f"the second.\nThey differ on {counted(differ, 'image')}; were both equally good, so uneven a split of these would come "
-        f"about by chance with p = {paired.p_value:.2g} (exact McNemar test)."
+        f"about by chance with {_probability(paired.p_value)} (exact McNemar test)."
     )
+    if paired.not_in_first or paired.not_in_second:
+        out.print(
+            f"Left out: {counted(len(paired.not_in_first), 'image')} not decided in the first, {len(paired.not_in_second):,} not "
+            "in the second. If a measurement was interrupted, let it end before you compare: broken images are decided before "
+            "others."
+        )
+
+
+def _differing(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+    """What was measured differently, but for what the titles say."""
+    said = ("run", "summary") + (("attack",) if one.get("summary") != other.get("summary") else ())
+    return [key for key in sorted(one.keys() | other.keys()) if key not in said and one.get(key) != other.get(key)]
+
+
+def _probability(p: float) -> str:
+    return f"p = {p:.2g}" if p > 0 else "p < 1e-300"  # below what a float holds

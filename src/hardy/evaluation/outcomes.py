@@ -194,12 +194,18 @@ def _finished(path: Path) -> tuple[dict[int, int], dict[int, int | None]]:
 
 @dataclass(frozen=True)
 class Paired:
-    """Two measurements image by image: the images (places in the source file) on which both, one or neither is robust."""
+    """Two measurements image by image: the images (places in the source file) on which both, one or neither is robust.
+
+    not_in_first, not_in_second: images that a file tells of, but that are not decided in the first, or in the second. Where
+    that is because a measurement was interrupted, what was decided is no fair sample: broken images are decided before others.
+    """
 
     both: tuple[int, ...]
     only_first: tuple[int, ...]
     only_second: tuple[int, ...]
     neither: tuple[int, ...]
+    not_in_first: tuple[int, ...] = ()
+    not_in_second: tuple[int, ...] = ()
 
     @property
     def n(self) -> int:
@@ -233,7 +239,9 @@ def compare(first: Path, second: Path) -> Paired:
     def where(robust: bool, robust_too: bool) -> tuple[int, ...]:
         return tuple(i for i in common if (one[i] is None) == robust and (other[i] is None) == robust_too)
 
-    return Paired(where(True, True), where(True, False), where(False, True), where(False, False))
+    told_of = marks_of_one.keys() | marks_of_other.keys()
+    missing = [tuple(sorted(told_of - of.keys())) for of in (one, other)]
+    return Paired(where(True, True), where(True, False), where(False, True), where(False, False), *missing)
 
 
 def identity(model: Forward) -> str | None:
@@ -298,7 +306,7 @@ def marks(split: Split) -> dict[int, int]:
 def _read(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
     """(the first line, those of images) as far as they are whole: `about` and `stages`; `stage`, `sets`, `marks`, `costs`.
 
-    Raises: UsageError for a file that cannot be read.
+    Raises: UsageError for a file that cannot be read, or holds more than one measurement.
     """
     try:
         texts = path.read_text(encoding="utf-8", errors="replace").split("\n")
@@ -313,7 +321,9 @@ def _read(path: Path) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
         if not isinstance(line, dict):
             continue
         if isinstance(line.get("about"), dict) and type(line.get("stages")) is int and line["stages"] > 0:
-            head = head or line
+            if head not in (None, line):
+                raise UsageError(f"{path} holds the outcomes of more than one measurement; each has a file of its own.")
+            head = line
         elif type(line.get("stage")) is int and all(map(_are_numbers, map(line.get, (*_SETS, "crc32")))):
             costs, decided = tuple(line.get(name) for name in _COSTS), line["broken"] + line["held"]
             whole = len(decided) == len(line["crc32"])

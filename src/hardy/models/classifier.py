@@ -4,13 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import ClassVar, Literal
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from hardy.describe import first_line, fitted, require
 from hardy.errors import UsageError
-from hardy.models.folding import folded
+from hardy.models.folding import can_be_folded, folded
 from hardy.randomness import Noise
 from hardy.types import Features, Images, Logits, Maps
 
@@ -38,9 +39,6 @@ class Classifier(nn.Module, ABC):
         self.register_buffer("mean", _per_channel(mean), persistent=False)
         self.register_buffer("deviation", _per_channel(deviation), persistent=False)
         self.autocast: torch.dtype | None = None
-        self._quick_trunk: Callable[[Tensor], Tensor] | None = (
-            None  # while crafting, in place of `trunk` in low precision
-        )
 
     @abstractmethod
     def trunk(self, x: Tensor) -> Maps:
@@ -64,19 +62,22 @@ class Classifier(nn.Module, ABC):
         if self.autocast is None:
             return self.trunk(x)
         with torch.autocast(x.device.type, self.autocast):
-            return (self._quick_trunk or self.trunk)(x).float()
+            trunk = self.trunk if self.training else _quick_trunks.get(self, self.trunk)
+            return trunk(x).float()
 
     @contextmanager
     def quickened(self) -> Iterator[None]:
         """While nothing of the network changes: in low precision, the trunk in the form that is quickest for attacks."""
-        before = self._quick_trunk
+        before = _quick_trunks.get(self)
         # a trunk set on the instance is another's, such as torch.compile's
-        if self.autocast is not None and self.fixed_graph and "trunk" not in vars(self):
-            self._quick_trunk = folded(self, self.trunk, self.autocast)
+        if self.autocast is not None and self.fixed_graph and "trunk" not in vars(self) and can_be_folded(self):
+            _quick_trunks[self] = folded(self, self.trunk, self.autocast)
         try:
             yield
         finally:
-            self._quick_trunk = before
+            _quick_trunks.pop(self, None)
+            if before is not None:
+                _quick_trunks[self] = before
 
     def features(self, x: Images) -> Features:
         """Pooled activations: all the heavy work."""
@@ -105,6 +106,10 @@ class Classifier(nn.Module, ABC):
         if not linear:
             raise UsageError("The network has no linear layer whose weights could be its classes'.")
         return linear[-1].weight
+
+
+# while a network is attacked, in place of its `trunk` in low precision; not in the network, whose copies and state have none
+_quick_trunks: WeakKeyDictionary[Classifier, Callable[[Tensor], Tensor]] = WeakKeyDictionary()
 
 
 class Architecture(ABC):

@@ -5,7 +5,8 @@ gradients of a and b that nobody asks for. All this rounds otherwise: it is for 
 """
 
 from collections.abc import Callable
-from typing import cast
+from threading import Lock, get_ident
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import torch
@@ -15,11 +16,14 @@ from torch import Tensor, fx, nn
 class _Folded:
     """The traced trunk of one network, with convolutions and batch norms of its own.
 
-    convolutions: those of the network, by their names in the trace, each with the batch norm that goes into it. norms: the rest.
+    layers: all that the network had when it was traced. convolutions: those among them, by their names in the trace, each with
+    the batch norm that goes into it. norms: the rest.
     """
 
     def __init__(self, model: nn.Module, trunk: Callable[[Tensor], Tensor]) -> None:
-        graph = fx.Tracer().trace(_Trunk(model, trunk))
+        self.layers = _layers(model)
+        with _one_at_a_time:
+            graph = _Tracer().trace(_Trunk(model, trunk))
         modules = dict(model.named_modules(prefix="model"))
         calls = [node for node in graph.nodes if node.op == "call_module"]
         called = [modules[node.target] for node in calls]
@@ -28,14 +32,14 @@ class _Folded:
             if type(layer) is nn.Conv2d:
                 after = next(iter(node.users)) if len(node.users) == 1 else node
                 norm = modules.get(str(after.target))
-                if type(norm) is nn.BatchNorm2d and called.count(layer) == called.count(norm) == 1:
+                if norm is not None and _is_fixed(norm) and called.count(layer) == called.count(norm) == 1:
                     after.replace_all_uses_with(node)
                     graph.erase_node(after)
-                    self.convolutions[node.target] = layer, norm
+                    self.convolutions[node.target] = layer, cast(nn.BatchNorm2d, norm)
                 else:
                     self.convolutions[node.target] = layer, None
         left = {node.target for node in graph.nodes if node.op == "call_module"}
-        self.norms = {name: modules[name] for name in left if type(modules[name]) is nn.BatchNorm2d}
+        self.norms = {name: cast(nn.BatchNorm2d, modules[name]) for name in left if _is_fixed(modules[name])}
         self.trunk = fx.GraphModule(_Trunk(model, trunk), graph)
         for name, (convolution, _) in self.convolutions.items():
             self._put(name, _like(convolution))
@@ -60,6 +64,11 @@ class _Folded:
         for name, norm in self.norms.items():
             layer = cast(_ScaleAndShift, self.trunk.get_submodule(name))
             layer.scale, layer.shift = (v.to(precision).view(1, -1, 1, 1) for v in _scale_and_shift(norm))
+
+
+def _is_fixed(layer: nn.Module) -> bool:
+    """Whether a layer is a batch norm with weights and running statistics: without these it takes the batch's own."""
+    return type(layer) is nn.BatchNorm2d and layer.affine and layer.running_mean is not None
 
 
 def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
@@ -89,6 +98,19 @@ class _ScaleAndShift(nn.Module):
         return torch.addcmul(shift, x, scale)
 
 
+class _Tracer(fx.Tracer):
+    """While torch traces, it stands in for every module's call, whoever calls: those of other threads go through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.thread = get_ident()
+
+    def call_module(self, m: nn.Module, forward: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        if get_ident() != self.thread:
+            return forward(*args, **kwargs)
+        return super().call_module(m, forward, args, kwargs)
+
+
 class _Trunk(nn.Module):
     """The trunk as a module's forward, which is what torch traces."""
 
@@ -101,11 +123,30 @@ class _Trunk(nn.Module):
 
 
 _known: WeakKeyDictionary[nn.Module, _Folded] = WeakKeyDictionary()
+_one_at_a_time = Lock()
+
+
+def can_be_folded(model: nn.Module) -> bool:
+    """Whether all layers are torch's or this library's, and have no hooks: a trace would not call those.
+
+    What other people's layers do besides, such as drawing random numbers, a trace might do once and for all.
+    """
+    return all(
+        type(layer).__module__.partition(".")[0] in ("torch", "hardy")
+        and not (layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
+        for layer in model.modules()
+    )
 
 
 def folded(model: nn.Module, trunk: Callable[[Tensor], Tensor], precision: torch.dtype) -> Callable[[Tensor], Tensor]:
-    """`trunk`, a fixed graph of the network's layers, in eval mode, with weights of this precision as they are now."""
-    if model not in _known:
-        _known[model] = _Folded(model, trunk)
-    _known[model].refresh(precision)
-    return cast(Callable[[Tensor], Tensor], _known[model].trunk)
+    """`trunk`, a fixed graph of the network's layers, in eval mode, with layers and weights (rounded) as they are now."""
+    known = _known.get(model)
+    if known is None or known.layers != _layers(model):
+        known = _known[model] = _Folded(model, trunk)
+    known.refresh(precision)
+    return cast(Callable[[Tensor], Tensor], known.trunk)
+
+
+def _layers(model: nn.Module) -> dict[str, nn.Module]:
+    """A network's layers by name, without the network: that is not to be kept alive."""
+    return {name: layer for name, layer in model.named_modules() if layer is not model}
