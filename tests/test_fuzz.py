@@ -139,7 +139,7 @@ def test_a_damaged_file_of_a_data_set_is_read_or_named(releases, data, file):
 def finished(tmp_path_factory) -> Path:
     """The folder of a run with one checkpoint, best weights and rows."""
     path = tmp_path_factory.mktemp("run")
-    folder = Folder(path, tiny(), (1, 8, 8), 4, {})
+    folder = Folder(path, tiny(), (1, 8, 8), "abcd", {})
     model = tiny().model.build(4, 1)
     best = folder.save_best(1, 0.5, model.state_dict())
     folder.commit(Checkpoint(1, model.state_dict(), {"state": {}, "param_groups": []}, best=best))
@@ -241,7 +241,7 @@ def test_damaged_rows_of_results_are_passed_over_and_counted(finished, tmp_path_
 
 def _newest(finished: Path, place: Path, state: bytes) -> Checkpoint | None:
     """The newest checkpoint of a copy of the run whose only state file holds this, and which has no weights to lose."""
-    folder = Folder(place, tiny(), (1, 8, 8), 4, {})
+    folder = Folder(place, tiny(), (1, 8, 8), "abcd", {})
     folder.checkpoints.mkdir(exist_ok=True)
     for name in ("step-00000001.safetensors", "best-00000001.safetensors"):
         (folder.checkpoints / name).write_bytes((finished / "checkpoints" / name).read_bytes())
@@ -310,7 +310,7 @@ def test_a_state_that_names_a_file_elsewhere_is_passed_over_and_writes_none(fini
     file = f"{tmp_path}{file}" if file.startswith("/") else file
     made = io.BytesIO()
     torch.save({**state, "best": {**state["best"], "file": file}}, made)
-    folder = Folder(tmp_path / "a" / "run", tiny(), (1, 8, 8), 4, {})
+    folder = Folder(tmp_path / "a" / "run", tiny(), (1, 8, 8), "abcd", {})
     folder.checkpoints.mkdir()
     name = "step-00000001.safetensors"
     (folder.checkpoints / name).write_bytes((finished / "checkpoints" / name).read_bytes())
@@ -370,6 +370,6 @@ def test_a_run_json_with_a_class_that_is_not_ours_is_refused(finished, tmp_path,
 
 def test_the_files_that_the_others_are_made_from_are_right(finished):
     assert read_run(finished) == tiny()
-    assert Folder(finished, tiny(), (1, 8, 8), 4, {}).newest() is not None
+    assert Folder(finished, tiny(), (1, 8, 8), "abcd", {}).newest() is not None
     save_weights(finished / "w.safetensors", read_weights(finished / "last.safetensors")[0], tiny().model, 4, 1, {})
     assert not hardy.load(finished / "w.safetensors").training

@@ -1,5 +1,6 @@
 """Attacks made of attacks: what each stage is given, and what is handed back."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hardy.attacks import (
     NATTACK,
     PGD,
     AdversarialInterpolation,
+    AutoAttack,
     CrossEntropy,
     Foreign,
     Iterative,
@@ -238,16 +240,25 @@ def test_a_network_with_fewer_classes_is_attacked_towards_those_it_has(inner):
     assert torch.equal(nine, three)
 
 
-def test_a_class_that_there_is_not_costs_one_pass_to_find_that_out():
-    model, x = smooth(3), images(N)
+@pytest.mark.parametrize("classes", [4, 5, 9])
+def test_autoattack_evaluates_networks_with_fewer_than_ten_classes(classes):
+    data = split(20, smooth(classes, seed=10), classes)
+    outcome = under_attack(smooth(classes, seed=10), data, AutoAttack(Linf(0.005)), batch=15)
+    assert 0 < int(outcome.correct.sum()) <= 20
+
+
+def test_a_class_that_there_is_not_costs_one_pass_and_one_image_to_find_that_out():
+    model, x = smooth(4), images(N)
     y = predicted(model, x)
     f, shown = shown_to(model)
-    stage = Toward(FAB(Linf(0.1)), 3)
+    stage = Toward(APGD(Linf(0.1), 100, TargetedDLR()), 4)
     state = stage.start(f, x, y, Noise.of_batch(N))
     assert state.done.all()
     assert torch.equal(state.step, torch.full((N,), 100))  # so that evaluation, too, takes it for finished
     assert stage.advance(f, x, y, state) is state
-    assert [len(batch) for batch in shown] == [N]
+    assert [len(batch) for batch in shown] == [N, 1]
+    there_is = replace(stage, rank=3).start(model, x, y, Noise.of_batch(N))
+    assert len(type(state).cat([state, there_is]).x_adv) == 2 * N
     again = type(state).cat([state.select(torch.arange(4)), state.select(torch.arange(4, N))])
     assert torch.equal(again.x_adv, x)
 
@@ -259,7 +270,7 @@ def test_a_class_that_there_is_not_costs_one_pass_to_find_that_out():
     "attack",
     [
         Restarts(PGD(Linf(0.05), steps=1), 3),
-        Targeted(APGD(Linf(0.05), 5, TargetedDLR()), 9),
+        Targeted(APGD(Linf(0.05), 5, TargetedDLR()), 3),
         Targeted(FAB(Linf(0.05), steps=3), 9),
         Worst((fgsm(Linf(0.05)), Targeted(Square(Linf(0.05), 5), 2), APGD(Linf(0.05), 4))),
     ],

@@ -64,7 +64,7 @@ def test_a_result_belongs_to_its_weights_attack_and_images(tmp_path):
 
 def test_what_was_measured_of_half_trained_weights_is_no_result(tmp_path):
     train, evaluate = jobs_of(tmp_path)
-    Folder(train.folder, RUN, (1, 16, 16), 10, {"steps": 20})._save(
+    Folder(train.folder, RUN, (1, 16, 16), "0123456789", {"steps": 20})._save(
         train.weights, RUN.model.build(10, 1).state_dict(), 5
     )
     evaluate.execute(Place(), Watch())
