@@ -188,11 +188,9 @@ class Toward(Iterative):
             logits = logits_of(f(x))
         wrong = logits.scatter(1, target[:, None], -torch.inf).argsort(dim=1, descending=True, stable=True)
         if self.rank >= logits.shape[1]:  # there is no such class: nothing to be done, as after the last iteration
-            pairs = target[:, None].expand(-1, 2)
-            # of the kind that other ranks have, beside which it may stand
-            inner = self.attack.start(f, x[:1], pairs[:1], noise[:1]).select(torch.zeros_like(target))
             step = torch.full_like(target, self.iterations)
-            return TowardState(x.clone(), torch.ones_like(step, dtype=torch.bool), step, inner, pairs)
+            nothing = State(x.clone(), torch.ones_like(step, dtype=torch.bool), step)
+            return TowardState(nothing.x_adv, nothing.done, step, nothing, target[:, None].expand(-1, 2))
         pairs = torch.stack([target, wrong[:, self.rank - 1]], 1)
         inner = self.attack.start(f, x, pairs, noise)
         return TowardState(inner.x_adv, inner.done, inner.step, inner, pairs)

@@ -205,13 +205,16 @@ class _Run:
             # a few at a time would make many small passes of the first iteration
             if len(waiting) and free >= max(1, (free + len(active)) // 8):
                 new, waiting = waiting[slice(free)], waiting[slice(free, None)]
-                started = [state] if state is not None and len(active) else []
+                started: list[State] = [state] if state is not None and len(active) else []
                 for i, stage in enumerate(together):
-                    of = new.image[new.stage == i]
-                    started += [self._started(stage, view, of)] if len(of) else []
-                state = started[0] if len(started) == 1 else type(started[0]).cat(started)
-                active = active.with_(new)
-            assert state is not None
+                    places = new[new.stage == i]
+                    entered = self._started(stage, view, places.image) if len(places) else None
+                    if entered is not None and not self._ended_at_once(stage, places.image, entered):
+                        started, active = [*started, entered], active.with_(places)
+                if started:
+                    state = started[0] if len(started) == 1 else type(started[0]).cat(started)
+            if state is None or not len(active):
+                continue
             decided, broken = self._decide(attack, active.image, state)
             if bool(decided.any()):
                 for i, stage in enumerate(together):
@@ -223,6 +226,17 @@ class _Run:
                     self._tell(torch.cat([active.image, waiting.image]).unique())
             if len(active):
                 state = self._advance(attack, view, active.image, state)
+
+    def _ended_at_once(self, stage: _Stage, which: Tensor, state: State) -> bool:
+        """Whether a stage has nothing to do, as towards a class that there is not; its images leave then.
+
+        Such a state may be of another kind than those of the stages beside it.
+        """
+        if not bool((state.step >= stage.attack.iterations).all()):
+            return False
+        _, broken = self._decide(stage.attack, which, state)
+        self._leave(stage.number, which, broken, state.x_adv)
+        return True
 
     def _tell(self, left: Tensor) -> None:
         """Progress; left: the images that are not decided yet."""
