@@ -3,6 +3,7 @@
 from hardy import attacks, data, evaluation, models, objectives, recipes
 from hardy.errors import FailedError, HardyError, UsageError
 from hardy.evaluation.accuracy import evaluate
+from hardy.evaluation.diagnosis import diagnose
 from hardy.models.checkpoints import load
 from hardy.randomness import Noise
 from hardy.recipes import recipe
@@ -19,6 +20,7 @@ __all__ = [
     "UsageError",
     "attacks",
     "data",
+    "diagnose",
     "evaluate",
     "evaluation",
     "load",

@@ -15,9 +15,10 @@ COMMANDS = {
     "demo": "train and attack five methods on scikit-learn's digits, in minutes, without a download",
     "train": "train a recipe, or go on with an interrupted run",
     "evaluate": "accuracy of a run or weights file, clean and under attack",
+    "diagnose": "is it robust, or is its gradient masked: one verdict with its evidence",
     "table": "a paper's table, trained and measured here, beside the paper's numbers",
     "compare": "two files of outcomes that evaluate wrote, image by image",
-    "analyse": "sensitivity: loss gradients under shifts; shuffle: a picture of the block shuffle",
+    "analyse": "what lies beside accuracy: sweeps of eps, steps and restarts, loss surfaces, sensitivity and more",
     "list": "recipes, methods, attacks, data sets, networks, published networks, tables",
 }
 

@@ -117,7 +117,7 @@ def test_it_breaks_what_can_be_broken_and_only_what_it_has_not_broken_costs_anyt
     assert torch.equal(x_adv[6], x[6])
 
     f, first = counting(model)
-    Restarts(attack.parts["apgd-ce"], 1)(f, x, y, Noise.of_batch(7).derive("stage 0"))
+    Restarts(attack.parts["apgd-ce"], 1)(f, x, y, Noise.of_batch(7))
     # of the four classes three are attacked towards; that there is no fourth to ninth costs a look and a verdict each
     targeted = 3 * (1 + 101 + 1) + 6 * 2
     fab = 3 * (1 + 2 * 100 + 1) + 6 * 2
@@ -131,7 +131,7 @@ def test_where_the_first_attack_breaks_everything_the_others_cost_nothing(versio
     attack, noise = AutoAttack(Linf(0.2), version), Noise.of_batch(9)
     (f, sizes), (g, alone) = counting(model), counting(model)
     x_adv = attack(f, x, y, noise)
-    expected = Restarts(attack.stages[0], 1)(g, x, y, noise.derive("stage 0"))
+    expected = Restarts(attack.stages[0], 1)(g, x, y, noise)
     assert torch.equal(x_adv, expected)
     assert (predicted(model, x_adv) != y).all()
     assert sizes == alone

@@ -109,7 +109,7 @@ def test_restarts_attack_only_what_is_unbroken_and_hand_back_what_broke_first():
 
     expected, left, sizes = x.clone(), (torch.arange(N) > 0), [N]
     for i in range(6):
-        tried = one(model, x, y, noise.derive(f"stage {i}"))
+        tried = one(model, x, y, noise.derive(f"stage {i}") if i else noise)
         if left.any():
             sizes.append(int(left.sum()))
         broken = left & (predicted(model, tried) != y)

@@ -160,9 +160,8 @@ class Attack(ABC):
         return f
 
     def noises(self, noise: Noise) -> list[Noise]:
-        """Each stage's own random numbers."""
-        n = len(self.stages)
-        return [noise] if n == 1 else [noise.derive(f"stage {i}") for i in range(n)]
+        """Each stage's own random numbers; the first has those that it would have alone, so that more stages break no less."""
+        return [noise.derive(f"stage {i}") if i else noise for i in range(len(self.stages))]
 
     def __call__(self, f: Forward, x: Images, target: Any, noise: Noise | None = None) -> Images:
         """Perturbed images: same shape and type as x, detached, inside the ball and [0, 1].

@@ -1,5 +1,6 @@
 """hardy analyse: what the papers show beside accuracy."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,6 +10,7 @@ import torch
 import tyro
 from torch import Tensor
 
+from hardy.cli import directions, sweeps
 from hardy.cli.checks import device, new_file
 from hardy.cli.console import err, out, table
 from hardy.cli.evaluate import storing
@@ -26,11 +28,6 @@ from hardy.randomness import Noise
 from hardy.report.plots import COLOURS, format_of, panels
 from hardy.results import Measurement
 from hardy.training.precision import prepare
-
-_ANALYSES = {
-    "sensitivity": "loss gradients on brighter, darker and gamma-mapped images (RLFAT paper, Table 2)",
-    "shuffle": "a picture of what random block shuffle does to an image (RLFAT paper, Fig. 1)",
-}
 
 
 @dataclass(frozen=True)
@@ -82,7 +79,10 @@ class Shuffle:
 
 def main(args: list[str]) -> None:
     """Run `hardy analyse NAME`."""
-    usage = "usage: hardy analyse NAME ...\n\n" + "\n".join(f"  {name:<12} {what}" for name, what in _ANALYSES.items())
+    wide = max(map(len, _ANALYSES))
+    usage = "usage: hardy analyse NAME ...\n\n" + "\n".join(
+        f"  {name:<{wide}}  {what}" for name, (what, _) in _ANALYSES.items()
+    )
     if not args or args[0] in ("-h", "--help"):
         out.print(usage)
         if not args:
@@ -90,11 +90,29 @@ def main(args: list[str]) -> None:
         return
     if args[0] not in _ANALYSES:
         raise unknown("analysis", args[0], _ANALYSES)
-    if args[0] == "sensitivity":
-        sensitivity(parse(Sensitivity, args[1:], "hardy analyse sensitivity"))
-    else:
-        default, left = swap(Shuffle(), args[1:])
-        shuffle(parse(Shuffle, left, "hardy analyse shuffle", default))
+    _ANALYSES[args[0]][1](args[1:])
+
+
+def _sensitivity(args: list[str]) -> None:
+    sensitivity(parse(Sensitivity, args, "hardy analyse sensitivity"))
+
+
+def _shuffle(args: list[str]) -> None:
+    default, left = swap(Shuffle(), args)
+    shuffle(parse(Shuffle, left, "hardy analyse shuffle", default))
+
+
+_ANALYSES: dict[str, tuple[str, Callable[[list[str]], None]]] = {
+    "sensitivity": ("loss gradients on brighter, darker and gamma-mapped images (RLFAT paper, Table 2)", _sensitivity),
+    "shuffle": ("a picture of what random block shuffle does to an image (RLFAT paper, Fig. 1)", _shuffle),
+    "eps": ("robust accuracy of several networks as an attack's radius grows (RAT paper, Figs. 5, 8)", sweeps.eps),
+    "steps": ("robust accuracy after each of an attack's steps (RAT paper, Figs. 4, 7)", sweeps.steps),
+    "restarts": ("robust accuracy in the worst case of 1, 2, 4, ... restarts", sweeps.restarts),
+    "strength": ("several attacks by their number of steps (InfoFeature paper, Fig. 4)", sweeps.strength),
+    "perturbations": ("how far two attacks' images lie apart (InfoFeature paper, Table 2)", directions.perturbations),
+    "direction": ("the loss along an attack's direction as the scale grows (RAT paper, Fig. 2)", directions.direction),
+    "surface": ("the loss over an attack's direction and a random one", directions.surface),
+}
 
 
 def sensitivity(options: Sensitivity) -> None:

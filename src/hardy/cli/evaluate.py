@@ -15,11 +15,10 @@ from hardy.attacks.attack import Attack
 from hardy.attacks.autoattack import AutoAttack
 from hardy.attacks.balls import Norm, fraction, in_norm
 from hardy.attacks.names import in_balls
-from hardy.cli.checks import device, new_file, writable
+from hardy.cli.checks import new_file, writable
 from hardy.cli.console import both_forms, err, measurement_row, out, percent, progress, table
 from hardy.cli.flags import number, parse, swap
-from hardy.cli.subject import Told, subject
-from hardy.data.dataset import Dataset
+from hardy.cli.subject import USUAL, Flags, subject
 from hardy.data.split import Split
 from hardy.describe import counted, require
 from hardy.errors import FailedError, StoppedError, UsageError
@@ -27,8 +26,7 @@ from hardy.evaluation.accuracy import adversarial_file, evaluate
 from hardy.evaluation.checks import check_attack
 from hardy.evaluation.stream import Judge
 from hardy.files import write_text
-from hardy.models.checkpoints import Which
-from hardy.models.classifier import Architecture, Classifier
+from hardy.models.classifier import Classifier
 from hardy.models.own import OwnNetwork
 from hardy.results import Measurement, append
 from hardy.training.precision import Precision, prepare
@@ -36,11 +34,10 @@ from hardy.training.precision import Precision, prepare
 Store = Callable[[Path, list[Measurement]], None]  # adds rows to a results file
 
 _HEADS = ("", "accuracy %", "images", "eps", "judge", "time", "forwards", "backwards")
-_USUAL: dict[Norm, float] = {"linf": 8 / 255, "l2": 0.5}  # the radius where nothing says one
 
 
 @dataclass(frozen=True)
-class Options:
+class Options(Flags):
     """Accuracy of a network, clean and under attack, each number with its 95 % interval (of test sampling).
 
     Weights that do not say what they belong to: --model preact_resnet_18 --data cifar10 (names: `hardy list`). Settings of
@@ -60,23 +57,6 @@ class Options:
     n_black_box: int = 100  # test images for NATTACK, which asks the network some 60000 times for each
     eps: str = ""  # radii in [0, 1] pixels, commas between; left out, the run's in training, else 8/255 (L2: 0.5)
     norm: Norm = "linf"  # the distance that the radii bound
-    weights: Which | None = None  # of a run; where left out the best if it chose one on held-out images, else the last
-    model: Annotated[
-        Architecture | None,
-        tyro.conf.arg(
-            metavar="NAME",
-            help="the network's name, or module:function, where the weights do not say it",
-            help_behavior_hint="(default: what the weights say)",
-        ),
-    ] = None
-    data: Annotated[
-        Dataset | None,
-        tyro.conf.arg(
-            metavar="NAME",
-            help="the data set's name, where the weights do not say it, or another is meant",
-            help_behavior_hint="(default: what the weights say)",
-        ),
-    ] = None
     craft_on: tuple[Path, ...] = ()  # networks that the attacks see; the first one named judges what they find
     judge: Judge = "last"  # an image is broken if misclassified at the last iterate, or at any
     seed: int = 0  # of the attacks' random numbers
@@ -85,9 +65,6 @@ class Options:
     by_class: bool = False  # accuracy on each class, too
     outcomes: Path | None = None  # folder of each image's outcome, to go on from; a run has its own
     adversarial: Path | None = None  # folder for new files of adversarial images, float32
-    data_root: Path | None = None  # folder of the data set's files; else $HARDY_DATA, then the user's cache
-    offline: bool = False  # open no connection
-    device: str | None = None  # cpu, cuda, cuda:1; a GPU where there is one
     json: Path | None = None  # write the rows to this file too; it must not exist yet
 
     def __post_init__(self) -> None:
@@ -124,14 +101,12 @@ class Options:
 def main(args: list[str]) -> None:
     """Run `hardy evaluate RUN|WEIGHTS|NAME [options]`."""
     options = _options(args)
-    told = Told(
-        options.weights, options.model, options.data, options.data_root, options.offline, device(options.device)
-    )
+    told = options.told
     it = subject(options.source, told)
     others = [subject(path, told, it.test) for path in options.craft_on]
     if not (options.model is None or isinstance(options.model, OwnNetwork) or any(s.asked for s in (it, *others))):
         raise UsageError(f"{options.source} says itself which network it is; leave --model out.")
-    trained, usual = it.eps if options.norm == "linf" else None, _USUAL[options.norm]
+    trained, usual = it.eps if options.norm == "linf" else None, USUAL[options.norm]
     balls = [in_norm(options.norm, eps) for eps in options.radii or (trained or usual,)]
     attacks = dict(pair for name in options.names for pair in in_balls(name, balls))
     _check_new(options, attacks)
@@ -182,7 +157,7 @@ def _options(args: list[str]) -> Options:
         )
     require(bool(options.names), "attacks", options.attacks, "names with commas between, as in clean,pgd-20")
     for name in options.names:
-        in_balls(name, [in_norm(options.norm, eps) for eps in options.radii or (_USUAL[options.norm],)])
+        in_balls(name, [in_norm(options.norm, eps) for eps in options.radii or (USUAL[options.norm],)])
     _check_places(options)
     return options
 

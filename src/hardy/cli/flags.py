@@ -82,7 +82,7 @@ def _as_it_stands(default: T) -> T:
     parts = [(n, type(v)) for n, v in values.items() if dataclasses.is_dataclass(v) and _may_lack(hints[n])]
     if not parts:
         return default
-    kind = dataclasses.make_dataclass(type(default).__name__, parts, bases=(type(default),), frozen=True)
+    kind = dataclasses.make_dataclass(type(default).__name__, parts, bases=(type(default),), frozen=True, kw_only=True)
     kind.__doc__, kind.__module__ = (
         type(default).__doc__,
         type(default).__module__,

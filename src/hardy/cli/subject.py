@@ -3,11 +3,13 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+import tyro
 
-from hardy.attacks.balls import Ball, Linf
+from hardy.attacks.balls import Ball, Linf, Norm
+from hardy.cli.checks import device
 from hardy.cli.console import err
 from hardy.cli.flags import admit
 from hardy.data.dataset import Dataset
@@ -21,7 +23,39 @@ from hardy.models import foreign, foreign_files
 from hardy.models.checkpoints import Which, digest_of, find_weights, load, read_weights
 from hardy.models.classifier import Architecture, Classifier, set_normalisation
 
+USUAL: Mapping[Norm, float] = {"linf": 8 / 255, "l2": 0.5}  # the radius where nothing says one
 _COMPARED = 400  # images on which a file's normalisation is tried; a wrong one costs many points
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """The flags that say which network is meant and which images, of every command that looks at networks."""
+
+    weights: Which | None = None  # of a run; where left out the best if it chose one on held-out images, else the last
+    model: Annotated[
+        Architecture | None,
+        tyro.conf.arg(
+            metavar="NAME",
+            help="the network's name, or module:function, where the weights do not say it",
+            help_behavior_hint="(default: what the weights say)",
+        ),
+    ] = None
+    data: Annotated[
+        Dataset | None,
+        tyro.conf.arg(
+            metavar="NAME",
+            help="the data set's name, where the weights do not say it, or another is meant",
+            help_behavior_hint="(default: what the weights say)",
+        ),
+    ] = None
+    data_root: Path | None = None  # folder of the data set's files; else $HARDY_DATA, then the user's cache
+    offline: bool = False  # open no connection
+    device: str | None = None  # cpu, cuda, cuda:1; a GPU where there is one
+
+    @property
+    def told(self) -> "Told":
+        """What they say. Raises: UsageError for a device that cannot be used."""
+        return Told(self.weights, self.model, self.data, self.data_root, self.offline, device(self.device))
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,10 @@ from hardy.evaluation.adversarial import Adversarial, save_verified
 from hardy.evaluation.checks import check_network
 from hardy.evaluation.memory import fitting_batch
 from hardy.evaluation.outcomes import Journal
+from hardy.evaluation.rows import Costs, Row, determining
 from hardy.evaluation.stream import Judge, Outcome, Progress, classify, under_attack
 from hardy.evaluation.transfer import surrogate
-from hardy.results import Measurement, wilson
+from hardy.results import Measurement
 
 
 def evaluate(
@@ -84,7 +85,7 @@ def evaluate(
         if attack is None:
             outcome = clean
         else:
-            shown = _settings(attack, judge, seed, about, split)
+            shown = determining(about, split, attack, judge, seed)
             journal = (
                 None
                 if outcomes is None or adversarial is not None
@@ -98,7 +99,7 @@ def evaluate(
                 assert adversarial is not None
                 found = Adversarial(outcome.x_adv, split.labels, split.indices, {"run": run, **shown})
                 differ = save_verified(adversarial_file(Path(adversarial), name), found, model, outcome.correct)
-        told = _settings(attack, judge, seed, about, split)
+        told = determining(about, split, attack, judge, seed)
         if differ:
             told["another verdict when read again"] = differ
         rows.append(_row(name, attack, outcome, split, run, told, by_class=by_class))
@@ -129,19 +130,6 @@ def _chosen(attacks: object, balls: Sequence[Ball]) -> dict[str, Attack | None]:
     return dict(pairs)
 
 
-def _settings(attack: Attack | None, judge: Judge, seed: int, about: dict[str, Any], split: Split) -> dict[str, Any]:
-    """All that determines a row's value."""
-    if attack is None:
-        return {**about, "data": split.origin}
-    attacked = {
-        "attack": attack.described,
-        "summary": attack.summary,
-        "judge": "any" if attack.stops_at_success else judge,
-        "seed": seed,
-    }
-    return {**about, **attacked, "data": split.origin}
-
-
 def _row(
     name: str,
     attack: Attack | None,
@@ -152,8 +140,6 @@ def _row(
     *,
     by_class: bool,
 ) -> Measurement:
-    n, correct = len(outcome.correct), int(outcome.correct.sum())
-    low, high = wilson(correct, n)
     if isinstance(attack, Combined) and len(attack.parts) > 1:
         ends = accumulate(len(part.stages) for part in attack.parts.values())
         settings["correct after"] = {
@@ -164,17 +150,5 @@ def _row(
     if by_class:
         of = [outcome.correct[split.labels == label] for label in range(len(split.classes))]
         settings["by class"] = {c: [int(o.sum()), len(o)] for c, o in zip(split.classes, of, strict=True)}
-    return Measurement(
-        run=run,
-        what="clean accuracy" if attack is None else f"accuracy under {name}",
-        value=correct / n,
-        unit="fraction",
-        n=n,
-        low=low,
-        high=high,
-        settings=settings,
-        seconds=outcome.seconds,
-        forwards=outcome.forwards,
-        backwards=outcome.backwards,
-        device=str(split.labels.device),
-    )
+    what = "clean accuracy" if attack is None else f"accuracy under {name}"
+    return Row(what, run, settings, Costs.of(outcome)).share(outcome.correct)

@@ -1,0 +1,253 @@
+"""hardy analyse perturbations, direction, surface: where attacks lead, and the loss on the way."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from hardy.attacks.attack import Attack
+from hardy.attacks.balls import Linf
+from hardy.cli.console import out, percent, table
+from hardy.cli.several import (
+    Network,
+    Several,
+    attack_on_one,
+    check,
+    check_radius,
+    flat,
+    images,
+    kept,
+    networks,
+    of_all,
+    of_steps,
+    options,
+    point,
+    radius,
+    shown,
+)
+from hardy.describe import require
+from hardy.evaluation.path import Tell, ascending
+from hardy.evaluation.perturbations import L2_UNIT, SQUARED_UNIT, perturbation_distances
+from hardy.evaluation.surface import LOSS_UNIT, loss_along, loss_surface
+from hardy.report.plots import HeatMap, Panel, Point, bands, heat_maps
+from hardy.results import Measurement
+
+
+@dataclass(frozen=True)
+class Perturbations(Several):
+    """Distances of attacks' images from those of another attack that starts at the same: the InfoFeature paper's Table 2."""
+
+    attacks: tuple[str, ...] = (
+        "cw",
+        "infofeature",
+    )  # spaces between; names that take a K in `hardy list attacks`, without it
+    against: str = "pgd"  # the attack whose images they are held against
+    steps: tuple[int, ...] = (1, 2, 5, 7, 10, 20)  # spaces between
+    eps: float | None = None  # Linf radius; left out, that of the networks' training, else 8/255
+    step_size: float | None = None  # left out, eps / 4
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(bool(self.attacks), "attacks", self.attacks, "at least one name, such as infofeature")
+        require(
+            len({*self.attacks, self.against}) == len(self.attacks) + 1, "attacks", self.attacks, "names that differ"
+        )
+        for name in (*self.attacks, self.against):
+            of_steps(name, 8 / 255, 1, None)
+        ascending(self.steps, "steps", 1)
+        if self.eps is not None:
+            check_radius(self.eps)
+        require(
+            self.step_size is None or self.step_size > 0,
+            "step_size",
+            self.step_size,
+            "above 0, or left out for eps / 4",
+        )
+
+
+@dataclass(frozen=True)
+class Direction(Several):
+    """The loss at x + s (x' - x), x' the attack's image, as s grows beyond 1: after the RAT paper's Fig. 2.
+
+    Images are those that the network classifies correctly unperturbed.
+    """
+
+    attack: str = "pgd-10"  # as in `hardy list attacks`
+    scales: tuple[float, ...] = (
+        0,
+        0.25,
+        0.5,
+        0.75,
+        1,
+        1.25,
+        1.5,
+        1.75,
+        2,
+        2.25,
+        2.5,
+        2.75,
+        3,
+    )  # 1 is the attack's image
+    eps: float | None = None  # Linf radius; left out, that of the networks' training, else 8/255
+    clip: bool = True  # to [0, 1]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(bool(self.scales), "scales", self.scales, "at least one number")
+        require(len(set(self.scales)) == len(self.scales), "scales", self.scales, "numbers that differ")
+        _check_attack(self.attack, self.eps)
+
+
+@dataclass(frozen=True)
+class Surface(Several):
+    """The mean loss over an attack's perturbation and a random sign vector of length eps, a grid of both scales.
+
+    Images are those that the network classifies correctly unperturbed.
+    """
+
+    n: int = 20  # test images, the first ones; each is passed through the network once a place of the grid
+    attack: str = "pgd-10"  # as in `hardy list attacks`
+    scale: float = 1.5  # both axes go from -scale to scale; 1 is the attack's image, and eps
+    points: int = 21  # of each axis
+    eps: float | None = None  # Linf radius; left out, that of the networks' training, else 8/255
+    clip: bool = True  # to [0, 1]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.scale > 0, "scale", self.scale, "above 0")
+        require(self.points >= 2, "points", self.points, "at least 2")
+        _check_attack(self.attack, self.eps)
+
+    @property
+    def axis(self) -> tuple[float, ...]:
+        """The scales of either axis."""
+        return tuple(round(float(s), 9) for s in np.linspace(-self.scale, self.scale, self.points))
+
+
+def perturbations(args: list[str]) -> None:
+    """Run `hardy analyse perturbations`."""
+    made = options(Perturbations(), args, "perturbations")
+    found = networks(made)
+    at = radius(made.eps, found)
+    names = (made.against, *made.attacks)
+    attacks = {name: of_steps(name, at, max(made.steps), made.step_size) for name in names}
+    for name, attack in attacks.items():
+        check(name, attack, found)
+
+    def measured(network: Network, tell: Tell) -> list[Measurement]:
+        return perturbation_distances(
+            network.model, network.test, attacks, made.steps, seed=made.seed, batch=made.batch,
+            run=network.run, settings=network.about, tell=tell,
+        )  # fmt: skip
+
+    rows = of_all(found, measured)
+    of_each = {
+        name: {title: _of(some, attacks[name], L2_UNIT) for title, some in rows.items()} for name in made.attacks
+    }
+    for name, of in of_each.items():
+        shown(f"Mean L2 distance [95 % interval] of {name} from {made.against}", "steps", of, _interval)
+        squared = {title: _of(some, attacks[name], SQUARED_UNIT) for title, some in rows.items()}
+        shown(f"Mean squared difference [95 % interval] of {name} from {made.against}", "steps", squared, _scientific)
+    drawn = [
+        Panel(title, "steps", f"L2 distance from {made.against} (pixels in [0, 1])", _lines(
+            {name: of[title] for name, of in of_each.items()}, "steps"))
+        for title in found
+    ]  # fmt: skip
+    title = f"{' and '.join(made.attacks)} from the same start as {made.against}, {Linf(at)}; {images(found)}"
+    kept(made, "perturbations", flat(rows), lambda path: bands(path, drawn, title=title))
+
+
+def direction(args: list[str]) -> None:
+    """Run `hardy analyse direction`."""
+    made = options(Direction(), args, "direction")
+    found = networks(made)
+    attack = attack_on_one(made.attack, radius(made.eps, found))
+    check(made.attack, attack, found)
+
+    def measured(network: Network, tell: Tell) -> list[Measurement]:
+        return loss_along(
+            network.model, network.test, attack, made.scales, clip=made.clip, seed=made.seed, batch=made.batch,
+            run=network.run, settings=network.about, tell=tell,
+        )  # fmt: skip
+
+    rows = of_all(found, measured)
+    losses, shares = (
+        {name: [row for row in of if row.unit == unit] for name, of in rows.items()} for unit in (LOSS_UNIT, "fraction")
+    )
+    where = f"at x + scale * perturbation, by {attack.summary}"
+    shown(f"Mean cross-entropy [95 % interval] {where}", "scale", losses, _interval)
+    shown(f"Accuracy in % {where}", "scale", shares, lambda row: percent(row.value, row.low, row.high))
+    label = f"scale of the perturbation (1: {made.attack})"
+    drawn = [
+        Panel("", label, "cross-entropy", _lines(losses, "scale")),
+        Panel("", label, "accuracy (%)", _lines(shares, "scale", 100)),
+    ]
+    title = f"x + scale * ({made.attack}'s image - x), {attack.ball}; those classified correctly of {images(found)}"
+    kept(made, "direction", flat(rows), lambda path: bands(path, drawn, title=title, share_y=False))
+
+
+def surface(args: list[str]) -> None:
+    """Run `hardy analyse surface`."""
+    made = options(Surface(), args, "surface")
+    found = networks(made)
+    attack = attack_on_one(made.attack, radius(made.eps, found))
+    check(made.attack, attack, found)
+
+    def measured(network: Network, tell: Tell) -> list[Measurement]:
+        return loss_surface(
+            network.model, network.test, attack, made.axis, made.axis, clip=made.clip, seed=made.seed, batch=made.batch,
+            run=network.run, settings=network.about, tell=tell,
+        )  # fmt: skip
+
+    rows = of_all(found, measured)
+    heads = ("network", "images", "lowest", "at the image", "highest", "where (along, across)")
+    out.print(f"\nMean cross-entropy over the grid; {attack.summary}")
+    table(None, heads, (_extremes(name, of) for name, of in rows.items()))
+    marked = {"image": (0.0, 0.0)} | ({made.attack: (1.0, 0.0)} if made.scale >= 1 else {})
+    drawn = [
+        HeatMap(
+            f"{name} ({of[0].n} images)", made.axis, made.axis,
+            np.array([row.value for row in of]).reshape(made.points, made.points), marked,
+        )
+        for name, of in rows.items()
+    ]  # fmt: skip
+
+    title = f"{made.attack} at {attack.ball}; means over images classified correctly"
+
+    def draw(path: Path) -> None:
+        x_label, y_label = f"scale of {made.attack}'s perturbation", "scale of a random sign vector of length eps"
+        heat_maps(path, drawn, x_label=x_label, y_label=y_label, value_label="mean cross-entropy", title=title)
+
+    kept(made, "surface", flat(rows), draw)
+
+
+def _check_attack(name: str, eps: float | None) -> None:
+    attack = attack_on_one(name, 8 / 255)
+    require(attack.group is None, "attack", name, "one on single images, such as pgd-10")
+    if eps is not None:
+        check_radius(eps)
+
+
+def _of(rows: Sequence[Measurement], attack: Attack, unit: str) -> list[Measurement]:
+    return [row for row in rows if row.settings["attack"] == attack.described and row.unit == unit]
+
+
+def _interval(row: Measurement) -> str:
+    return f"{row.value:.3f}" + ("" if row.low is None else f" [{row.low:.3f}, {row.high:.3f}]")
+
+
+def _scientific(row: Measurement) -> str:
+    return f"{row.value:.3g}" + ("" if row.low is None else f" [{row.low:.3g}, {row.high:.3g}]")
+
+
+def _lines(rows: Mapping[str, Sequence[Measurement]], key: str, times: float = 1) -> dict[str, list[Point]]:
+    return {name: [point(row.settings[key], row, times) for row in of] for name, of in rows.items()}
+
+
+def _extremes(name: str, rows: Sequence[Measurement]) -> tuple[str, ...]:
+    """A network's surface in a line of the table."""
+    lowest, highest = min(row.value for row in rows), max(rows, key=lambda row: row.value)
+    clean = [f"{row.value:.3f}" for row in rows if row.settings["along"] == row.settings["across"] == 0]
+    where = f"({highest.settings['along']:g}, {highest.settings['across']:g})"
+    return name, str(highest.n), f"{lowest:.3f}", *(clean or ["-"]), f"{highest.value:.3f}", where
