@@ -139,6 +139,14 @@ def test_scaled_logits_are_masked(digits, plain, seed):
     assert result(found, kinds.CHANCE) == "seen"
 
 
+def test_a_network_that_torch_cannot_follow_is_masked(digits, plain):
+    model = plain(0)
+    found = short(lambda x: model((x > 0.5).float()), digits[1])
+    assert found.verdict == "masked"
+    assert result(found, kinds.GRADIENT) == "seen"
+    assert found.network == "function"
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("around", [Quantised, Saturated])
 def test_quantised_input_and_a_saturating_first_layer_are_masked(digits, around, seed):
@@ -344,7 +352,5 @@ def test_what_cannot_be_diagnosed_is_refused():
     ):
         with pytest.raises(UsageError, match=said):
             toy(model, **asked)
-    with pytest.raises(UsageError, match="No gradient reaches the images"):
-        diagnose(lambda x: model(x).detach(), split(4, model), plan=SHORT)
     with pytest.raises(UsageError, match="n is 0"):
         toy(model, n=0)

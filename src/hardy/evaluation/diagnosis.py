@@ -23,10 +23,11 @@ from hardy.attacks.balls import L2, Ball, Linf, fraction
 from hardy.attacks.combine import Restarts, Targeted
 from hardy.attacks.fab import FAB
 from hardy.attacks.nattack import NATTACK
-from hardy.attacks.pgd import PGD, cw, fgsm
+from hardy.attacks.pgd import PGD, cw, fgsm, gradient_at
 from hardy.attacks.square import Square
 from hardy.data.split import Split
 from hardy.describe import fitted, require
+from hardy.errors import UsageError
 from hardy.evaluation import sign_kinds as kinds
 from hardy.evaluation import signs
 from hardy.evaluation.checks import check_network
@@ -37,6 +38,7 @@ from hardy.evaluation.signs import Verdict
 from hardy.evaluation.stream import Progress
 from hardy.evaluation.transfer import Averaged
 from hardy.losses.criteria import DLR, Margin, TargetedDLR, TargetedMargin
+from hardy.models.classifier import frozen
 from hardy.results import Measurement
 
 _AVERAGED_PASSES = 10  # of a random network, for one gradient
@@ -153,7 +155,7 @@ def diagnose(
     wanted. batch: images attacked at once; left out, as many as memory holds. progress: told which measurement runs. run,
     settings: go into the rows. The network is in evaluation mode meanwhile where it is a module.
 
-    Raises: UsageError as `hardy.evaluate`, and for a network without a gradient; FailedError for an attack that goes astray.
+    Raises: UsageError as `hardy.evaluate`; FailedError for an attack that goes astray.
     """
     ball, seed, quick = fitted(ball, Ball, "ball"), fitted(seed, int, "seed"), fitted(quick, bool, "quick")
     require(isinstance(ball, Linf | L2) and ball.eps > 0, "ball", ball, "Linf or L2, of a radius above 0")
@@ -164,8 +166,9 @@ def diagnose(
         check_network(surrogate, split)
     plan = fitted(plan, Plan | None, "plan") or (QUICK if quick else Plan())
     split = split.take(slice(plan.images))
-    batch = fitting_batch(model, split) if batch is None else batch
-    evidence = Evidence(model, split, ball, seed, batch, progress, run, dict(settings or {}))
+    followed = _followed(model, split)
+    batch = fitting_batch(followed, split) if batch is None else batch
+    evidence = Evidence(followed, split, ball, seed, batch, progress, run, dict(settings or {}))
     found = _signs(evidence, _Attacks(ball, len(split.classes), plan), surrogate)
     said, why = signs.verdict(found)
     rows = tuple(evidence.rows)
@@ -252,6 +255,28 @@ def _of_random(evidence: Evidence, attacks: _Attacks) -> list[Sign]:
     note = "outputs change, and an attack that looks more often than PGD-20 breaks more by luck"
     others = (kinds.MARGIN, kinds.EFFORT, kinds.AUTOATTACK, kinds.SQUARE, kinds.SQUARE_AFTER, kinds.NATTACK_AFTER)
     return [signs.averaged(mean, one, evidence.correct), *(sort.untested(note) for sort in others)]
+
+
+class _ZeroGradient(nn.Module):
+    """A network that torch cannot follow back to the images, with the gradient that this leaves: zero everywhere."""
+
+    def __init__(self, model: Forward) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(x)
+        return logits + 0 * x.sum((1, 2, 3)).to(logits).unsqueeze(1)
+
+
+def _followed(model: Forward, split: Split) -> Forward:
+    """The network; where no gradient of it reaches the images, as behind a comparison, one that has a gradient of zero."""
+    with frozen(model):
+        try:
+            gradient_at(split.x(torch.zeros(2, dtype=torch.int64)), lambda x: model(x).sum(1))
+        except UsageError:
+            return _ZeroGradient(model)
+    return model
 
 
 def _network(model: Forward) -> str:
