@@ -14,6 +14,7 @@ Differs: what the first paper does not say is a setting: whose class's map (defa
          outside [0, 1]; here it is projected first.
 """
 
+from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -178,9 +179,9 @@ class Coupled(Attack):
             x_adv = _ascended(loss, x_adv, x, self.ball, self.alpha)
         return x_adv
 
+    @abstractmethod
     def loss(self, activations: Callable[[Images], Tensor], x: Images) -> Callable[[Images], Tensor]:
         """What is maximised, as a function of the perturbed batch."""
-        raise NotImplementedError
 
 
 @settings

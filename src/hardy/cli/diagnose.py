@@ -14,7 +14,7 @@ from hardy.attacks.balls import Ball, Linf, Norm, fraction, in_norm
 from hardy.cli.checks import new_file
 from hardy.cli.console import both_forms, err, out, percent, progress, table
 from hardy.cli.flags import number, parse, swap
-from hardy.cli.subject import USUAL, Flags, Subject, Told, subject
+from hardy.cli.subject import USUAL, Flags, Subject, Told, check_model_wanted, subject
 from hardy.data.split import Split
 from hardy.describe import counted, require
 from hardy.errors import UsageError
@@ -22,7 +22,6 @@ from hardy.evaluation.diagnosis import Diagnosis, diagnose
 from hardy.evaluation.sign_kinds import GRADIENT, Result, Sign
 from hardy.files import digest, write_text
 from hardy.models.checkpoints import read_weights
-from hardy.models.own import OwnNetwork
 from hardy.models.published import find
 from hardy.training.precision import Precision, prepare
 
@@ -84,8 +83,7 @@ def main(args: list[str]) -> None:
     told = options.told
     it = subject(options.source, told)
     other = _surrogate(options, it, told)
-    if not (options.model is None or isinstance(options.model, OwnNetwork) or it.asked or (other and other.asked)):
-        raise UsageError(f"{options.source} says itself which network it is; leave --model out.")
+    check_model_wanted(options, options.source, it, *([other] if other else []))
     ball = _ball(options, it)
     images = it.test.take(slice(options.n)).to(told.device)
     made = _diagnosed(options, it, images, other, ball)

@@ -18,7 +18,7 @@ from hardy.attacks.names import in_balls
 from hardy.cli.checks import new_file, writable
 from hardy.cli.console import both_forms, err, measurement_row, out, percent, progress, table
 from hardy.cli.flags import number, parse, swap
-from hardy.cli.subject import USUAL, Flags, subject
+from hardy.cli.subject import USUAL, Flags, check_model_wanted, subject
 from hardy.data.split import Split
 from hardy.describe import counted, require
 from hardy.errors import FailedError, StoppedError, UsageError
@@ -27,7 +27,6 @@ from hardy.evaluation.checks import check_attack
 from hardy.evaluation.stream import Judge
 from hardy.files import write_text
 from hardy.models.classifier import Classifier
-from hardy.models.own import OwnNetwork
 from hardy.results import Measurement, append
 from hardy.training.precision import Precision, prepare
 
@@ -104,8 +103,7 @@ def main(args: list[str]) -> None:
     told = options.told
     it = subject(options.source, told)
     others = [subject(path, told, it.test) for path in options.craft_on]
-    if not (options.model is None or isinstance(options.model, OwnNetwork) or any(s.asked for s in (it, *others))):
-        raise UsageError(f"{options.source} says itself which network it is; leave --model out.")
+    check_model_wanted(options, options.source, it, *others)
     trained, usual = it.eps if options.norm == "linf" else None, USUAL[options.norm]
     balls = [in_norm(options.norm, eps) for eps in options.radii or (trained or usual,)]
     attacks = dict(pair for name in options.names for pair in in_balls(name, balls))

@@ -22,6 +22,7 @@ from hardy.jobs.measure import about_weights, test_images
 from hardy.models import foreign, foreign_files
 from hardy.models.checkpoints import Which, digest_of, find_weights, load, read_weights
 from hardy.models.classifier import Architecture, Classifier, set_normalisation
+from hardy.models.own import OwnNetwork
 
 USUAL: Mapping[Norm, float] = {"linf": 8 / 255, "l2": 0.5}  # the radius where nothing says one
 _COMPARED = 400  # images on which a file's normalisation is tried; a wrong one costs many points
@@ -182,6 +183,12 @@ def _check_classes(file: Path, header: Mapping[str, Any], images: Split, *, aske
 
 def _listed(names: Sequence[Any], most: int = 12) -> str:
     return ", ".join(map(str, names[:most])) + ", ..." * (len(names) > most)
+
+
+def check_model_wanted(flags: Flags, source: Path, *subjects: Subject) -> None:
+    """Raises UsageError where an architecture was named, and every network says itself which it is."""
+    if not (flags.model is None or isinstance(flags.model, OwnNetwork) or any(it.asked for it in subjects)):
+        raise UsageError(f"{source} says itself which network it is; leave --model out.")
 
 
 def _missing(source: object, *, network: bool = False, data: bool = True) -> UsageError:

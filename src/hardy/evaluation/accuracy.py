@@ -82,10 +82,10 @@ def evaluate(
     rows = []
     for name, attack in chosen.items():
         differ = 0  # verdicts that are others once the adversarial images were read again from their file
+        shown = determining(about, split, attack, judge, seed)
         if attack is None:
             outcome = clean
         else:
-            shown = determining(about, split, attack, judge, seed)
             journal = (
                 None
                 if outcomes is None or adversarial is not None
@@ -99,10 +99,9 @@ def evaluate(
                 assert adversarial is not None
                 found = Adversarial(outcome.x_adv, split.labels, split.indices, {"run": run, **shown})
                 differ = save_verified(adversarial_file(Path(adversarial), name), found, model, outcome.correct)
-        told = determining(about, split, attack, judge, seed)
         if differ:
-            told["another verdict when read again"] = differ
-        rows.append(_row(name, attack, outcome, split, run, told, by_class=by_class))
+            shown["another verdict when read again"] = differ
+        rows.append(_row(name, attack, outcome, split, run, shown, by_class=by_class))
         if measured is not None:
             measured(rows[-1])
     return rows

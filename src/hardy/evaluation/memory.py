@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hardy.attacks.attack import Forward
 from hardy.data.split import Split
+from hardy.describe import fitted, require
 from hardy.errors import FailedError
 from hardy.models.classifier import frozen
 
@@ -53,6 +54,12 @@ class Room:
             else:  # out of the except clause: while the error lives, so do the tensors of where it was raised
                 self.images = len(part) // 2 * copies
                 torch.cuda.empty_cache()
+
+
+def usable_batch(model: Forward, split: Split, batch: int | None) -> int:
+    """The batch that was asked for, or where none was the one that fits. Raises: UsageError for one below 1."""
+    require(batch is None or fitted(batch, int, "batch") > 0, "batch", batch, "at least 1")
+    return fitting_batch(model, split) if batch is None else batch
 
 
 def fitting_batch(model: Forward, split: Split) -> int:

@@ -15,10 +15,10 @@ from torch import Tensor
 
 from hardy.attacks.attack import Attack, Forward
 from hardy.data.split import Split
-from hardy.describe import fitted, require
+from hardy.describe import require
 from hardy.errors import UsageError
 from hardy.evaluation.checks import check_network
-from hardy.evaluation.memory import Room, fitting_batch
+from hardy.evaluation.memory import Room, usable_batch
 from hardy.evaluation.path import Tell, ascending, one_path, walk
 from hardy.evaluation.rows import Meter, Row
 from hardy.models.classifier import frozen
@@ -56,7 +56,6 @@ def perturbation_distances(
         len(attacks) >= 2, "attacks", list(attacks), "two attacks or more, the first being what others are held against"
     )
     paths = {name: one_path(attack, counts) for name, attack in attacks.items()}
-    require(batch is None or fitted(batch, int, "batch") > 0, "batch", batch, "at least 1")
     check_network(model, split)
     (reference, *others), noise, done = paths, Noise(seed, split.indices, purpose="evaluation"), 0
     meter = Meter(model)
@@ -78,7 +77,7 @@ def perturbation_distances(
 
     everything = torch.arange(len(split), device=split.labels.device)
     with frozen(model):
-        room = Room(fitting_batch(model, split) if batch is None else batch)
+        room = Room(usable_batch(model, split, batch))
         for which, found in room.parts(differing, everything):
             done += len(which) * counts[-1]
             for key, values in found.items():

@@ -19,7 +19,7 @@ from hardy.data.split import Split
 from hardy.describe import fitted, require
 from hardy.errors import FailedError, UsageError
 from hardy.evaluation.checks import check_network
-from hardy.evaluation.memory import Room, fitting_batch
+from hardy.evaluation.memory import Room, usable_batch
 from hardy.evaluation.path import Tell
 from hardy.evaluation.rows import Costs, Meter, Row
 from hardy.evaluation.stream import classify
@@ -120,9 +120,8 @@ def _look(
         raise UsageError(
             f"The attack is {attack.summary!r}; it must be one whose direction depends on an image alone, as PGD's."
         )
-    require(batch is None or fitted(batch, int, "batch") > 0, "batch", batch, "at least 1")
     check_network(model, split)
-    room = Room(fitting_batch(model, split) if batch is None else batch)
+    room = Room(usable_batch(model, split, batch))
     meter = Meter(model)
     split = split.take(classify(meter.network, split, room.images).correct)
     if not len(split):

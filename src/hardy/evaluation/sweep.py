@@ -19,7 +19,7 @@ from hardy.attacks.combine import Restarts
 from hardy.data.split import Split
 from hardy.describe import fitted, require
 from hardy.evaluation.checks import check_network
-from hardy.evaluation.memory import Room, fitting_batch
+from hardy.evaluation.memory import Room, usable_batch
 from hardy.evaluation.path import Tell, ascending, one_path, walk
 from hardy.evaluation.rows import Costs, Meter, Row, determining
 from hardy.evaluation.stream import Judge, classify, under_attack, verdict
@@ -56,7 +56,7 @@ def over_eps(
     require(len(set(radii)) == len(radii), "eps", radii, "radii that differ")
     made = {eps: attack(eps) if eps > 0 else None for eps in radii}
     check_network(model, split)
-    batch = _batch(model, split, batch)
+    batch = usable_batch(model, split, batch)
     clean, rows = classify(model, split, batch), []
     for eps, at in made.items():
         about = determining(settings, split, at, judge, seed)
@@ -97,7 +97,7 @@ def over_steps(
     path = one_path(attack, counts)
     check_network(model, split)
     meter, noise = Meter(model), Noise(seed, split.indices, purpose="evaluation")
-    room, done = Room(_batch(model, split, batch)), 0
+    room, done = Room(usable_batch(model, split, batch)), 0
     with frozen(model):
         clean = classify(meter.network, split, room.images).correct
         correct = {count: clean.clone() for count in counts}
@@ -156,7 +156,7 @@ def over_restarts(
         repeated,
         judge=judge,
         seed=seed,
-        batch=_batch(model, split, batch),
+        batch=usable_batch(model, split, batch),
         keep=True,
         progress=_told(tell),
     )
@@ -167,11 +167,6 @@ def over_restarts(
         left = torch.arange(len(split), device=split.labels.device) < outcome.after[count * each - 1]
         rows.append(Row(what, run, about | {"restarts": count}, Costs.of(outcome)).share(left))
     return rows
-
-
-def _batch(model: Forward, split: Split, batch: int | None) -> int:
-    require(batch is None or fitted(batch, int, "batch") > 0, "batch", batch, "at least 1")
-    return fitting_batch(model, split) if batch is None else batch
 
 
 def _told(tell: Tell | None) -> Callable[[str, int, int, int], None] | None:
