@@ -168,7 +168,7 @@ def test_any_fields_of_an_attack_either_fit_or_are_refused(fields):
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: PGDAT(batch_norm="Train"), "batch_norm is 'Train'; it must be 'eval' or 'train'."),
+        (lambda: PGDAT(batch_norm="Train"), "batch_norm is 'Train'; it must be 'eval' or 'train' or 'batch'."),
         (lambda: NATTACK(runner_up="x"), "runner_up is 'x'; it must be 'per-member' or 'first-member'."),
         (lambda: PGD(start_at="random"), "start_at is 'random'; it must be 'uniform' or 'gaussian' or 'image'."),
         (lambda: PGD(start_at=None), "start_at is None; it must be 'uniform' or 'gaussian' or 'image'."),
@@ -252,10 +252,18 @@ def test_of_another_librarys_message_the_first_line_is_quoted():
 
 
 def test_only_settings_and_plain_values_have_a_json_form():
-    with pytest.raises(TypeError, match="complex is not a settings class"):
+    with pytest.raises(
+        UsageError, match=r"complex in builtins is not a settings class .* hardy\.describe\.settings makes"
+    ):
         describe(1j)
-    with pytest.raises(TypeError, match="no JSON form"):
+    with pytest.raises(UsageError, match="no JSON form"):
         describe([1, object()])
+
+
+def test_a_class_of_ones_own_is_not_taken_for_the_settings_class_of_its_name():
+    own = type("PGD", (PGD,), {"__module__": "mine"})
+    with pytest.raises(UsageError, match="PGD in mine is not a settings class"):
+        describe(own())
 
 
 def test_settings_are_frozen():

@@ -5,9 +5,9 @@ import hardy
 NAMES = {
     hardy: "FailedError HardyError Measurement Noise Run UsageError attacks data diagnose evaluate evaluation load models "
     "objectives recipe recipes train",
-    hardy.attacks: "APGD AdversarialInterpolation Attack AutoAttack Ball CarliniWagner Criterion CrossEntropy DLR FAB "
-    "FeatureScatter Foreign InfoFeature Iterative KL L2 Linf Margin NATTACK PGD Restarts Square State Targeted "
-    "TargetedCrossEntropy TargetedDLR TargetedMargin Worst bind cw fgsm",
+    hardy.attacks: "APGD AdversarialDistribution AdversarialInterpolation Attack AutoAttack Ball CarliniWagner Criterion "
+    "CrossEntropy DLR FAB FeatureScatter Foreign InfoFeature Iterative KL L2 Linf Margin NATTACK PGD Restarts Square "
+    "State Targeted TargetedCrossEntropy TargetedDLR TargetedMargin Worst bind cw fgsm",
     hardy.data: "Augment CIFAR10 CIFAR100 Dataset Digits Extra Folder Imagenette STL10 SVHN Split batches block_shuffle "
     "random_roll",
     hardy.evaluation: "Diagnosis Paired Sign broken_at compare diagnose evaluate loss_along loss_sensitivity loss_surface "
@@ -15,7 +15,8 @@ NAMES = {
     hardy.models: "Architecture BatchNormMode Classifier MadryResNet OwnNetwork PreActResNet18 ResNet18 SmallCNN WideResNet "
     "Wrapped crafting frozen initialise own parameter_count preact_resnet_18 resnet_18 small_cnn w32_10 w40_2 wrap wrn_28_10 "
     "wrn_34_10 wrn_40_2",
-    hardy.objectives: "Objective PGDAT RLFATP RLFATT RolledPGDAT Standard TRADES Terms",
+    hardy.objectives: "ADT ALP AVmixup AWP DistanceLabels FGSMRS FeatureMatching FeatureScatterAT InfoFeatureAT "
+    "InterpolationAT MART Objective PGDAT RAT RLFATP RLFATT RegionalSampler RolledPGDAT Standard TRADES Terms",
     hardy.recipes: "recipe recipes tables",
 }
 

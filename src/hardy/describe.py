@@ -56,16 +56,20 @@ def _hints(cls: Any) -> dict[str, Any]:
 def describe(value: Any) -> Json:
     """The settings as plain JSON values; each object carries its class name under "type".
 
-    Raises: TypeError for a value that is neither settings nor plain.
+    Raises: UsageError for a value that is neither settings nor plain.
     """
-    if type(value).__name__ in _ALLOWED and dataclasses.is_dataclass(value):
+    known = _ALLOWED.get(type(value).__name__)
+    if known is not None and known.__module__ == type(value).__module__:
         fields = {f.name: describe(getattr(value, f.name)) for f in dataclasses.fields(value)}
         return {"type": type(value).__name__, **fields}
     if isinstance(value, list | tuple):
         return [describe(item) for item in value]
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    raise TypeError(f"{type(value).__name__} is not a settings class and has no JSON form.")
+    raise UsageError(
+        f"{type(value).__name__} in {type(value).__module__} is not a settings class and has no JSON form; "
+        "the decorator hardy.describe.settings makes one."
+    )
 
 
 def rebuild(data: Json, expected: type[T]) -> T:

@@ -1,5 +1,6 @@
 """Attack: what a call checks, and the state's parts."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import pytest
@@ -24,7 +25,7 @@ from hardy.attacks import (
 )  # fmt: skip
 from hardy.attacks.attack import Around, State, check_images, looking, of_unfinished
 from hardy.errors import FailedError, UsageError
-from hardy.models.classifier import Classifier
+from hardy.models.classifier import Classifier, crafting
 from hardy.randomness import Noise
 from toys import classifier, images, labels, smooth
 
@@ -123,6 +124,130 @@ def test_what_is_done_around_a_network_is_done_where_an_attack_looks_into_it_too
     for f in (smooth(), Noted(smooth()), lambda x: x):
         with pytest.raises(UsageError, match=r"looks at a network's activations, and needs a hardy Classifier"):
             looking(f, Classifier.with_features)
+
+
+# the path
+
+
+WALKS = [
+    PGD(Linf(0.1), steps=4),
+    PGD(L2(0.5), steps=4, momentum=0.9),
+    PGD(Linf(0.1), steps=3, start_at="image"),
+    PGD(Linf(0.1), steps=4, start_at="gaussian", loss=Margin()),
+    InfoFeature(Linf(0.1), steps=4, weight=1.0),
+    InfoFeature(Linf(0.1), steps=3, start_at="image", classes="predicted", distance="l1"),
+]
+walks = pytest.mark.parametrize("attack", WALKS, ids=str)
+
+
+@walks
+@pytest.mark.parametrize("mode", ["eval", "batch"])
+def test_the_path_is_each_iterate_with_the_networks_logits_there_at_no_pass_more(attack, mode):
+    model, x, y, noise = classifier().train(), images(5), labels(5), Noise.of_batch(5)
+    passes = []
+    model.norm.register_forward_hook(lambda *_: passes.append(1))
+    with crafting(model, mode):
+        separate = [
+            dataclasses.replace(attack, steps=steps).perturb(model, x, y, noise) for steps in range(attack.steps + 1)
+        ]
+        passes.clear()
+        attack.perturb(model, x, y, noise)
+        needed = len(passes)
+        path = list(attack.path(model, x, y, noise))
+        assert len(passes) == 2 * needed
+        assert needed == attack.steps + isinstance(attack, InfoFeature)  # the maps of x
+        assert [torch.equal(at, expected) for (at, _), expected in zip(path, separate, strict=True)] == [True] * len(
+            path
+        )
+        for at, logits in path[:-1]:
+            assert not logits.requires_grad
+            assert torch.equal(logits, model(at))
+        assert path[-1][1] is None
+        if attack.start_at == "image":
+            assert torch.equal(path[0][0], x)
+            assert path[0][0].data_ptr() != x.data_ptr()
+    other = [logits for _, logits in path[:-1]]
+    with torch.no_grad(), crafting(model, "eval" if mode == "batch" else "batch"):
+        assert not any(torch.allclose(model(at), logits) for (at, _), logits in zip(path, other, strict=False))
+    assert len({at.data_ptr() for at, _ in path}) == attack.steps + 1  # none is written over
+
+
+@walks
+def test_the_states_are_made_one_at_a_time_and_end_in_what_perturb_hands_back(attack):
+    model, x, y, noise = classifier(), images(5), labels(5), Noise.of_batch(5)
+    passes = []
+    model.norm.register_forward_hook(lambda *_: passes.append(1))
+    before_the_first = int(isinstance(attack, InfoFeature))
+    expected = attack.perturb(model, x, y, noise)
+    passes.clear()
+    states, made = attack.states(attack.view(model), x, y, noise), []
+    assert passes == []
+    for step, one in enumerate(states):
+        assert len(passes) == before_the_first + step
+        assert one.step.tolist() == [step] * 5
+        assert one.done.tolist() == [step == attack.steps] * 5
+        made.append(one.x_adv)
+    assert len(made) == attack.steps + 1
+    assert torch.equal(made[-1], expected)
+    assert [torch.equal(a, b) for a, (b, _) in zip(made, attack.path(model, x, y, noise), strict=True)] == [True] * len(
+        made
+    )
+
+
+@pytest.mark.parametrize("attack", [PGD(Linf(0.1), steps=0), InfoFeature(Linf(0.1), steps=0)], ids=str)
+def test_a_path_without_steps_is_the_start_alone(attack):
+    model, x, y = classifier(), images(3), labels(3)
+    ((at, logits),) = attack.path(model, x, y, Noise.of_batch(3))
+    assert torch.equal(at, attack(model, x, y, Noise.of_batch(3)))
+    assert logits is None
+
+
+def test_the_path_through_any_function_and_through_what_counts_it():
+    model, x, y, noise = smooth(), images(3), labels(3), Noise.of_batch(3)
+    attack = PGD(Linf(0.1), steps=3)
+    expected = list(attack.path(model, x, y, noise))
+    noted = Noted(model)
+    for f in (noted, model.forward):
+        for (at, logits), (same, there) in zip(attack.path(f, x, y, noise), expected, strict=True):
+            assert torch.equal(at, same)
+            assert (logits is None and there is None) or torch.equal(logits, there)
+    assert noted.noted == [3] * 3
+    assert list(attack.path(model, x[:0], y[:0], noise[:0]))[-1][0].shape == (0, 1, 4, 4)
+
+
+class Seldom(PGD):
+    """Looks at every second iterate, and at another image besides; is done before it need be."""
+
+    @property
+    def iterations(self):
+        return 2 * self.steps
+
+    def advance(self, f, x, target, state):
+        f(state.x_adv + 0.25)
+        if int(state.step[0]) % 2:
+            f(state.x_adv)
+        step = state.step + 1
+        return dataclasses.replace(state, x_adv=state.x_adv * 0.9, step=step, done=step >= self.steps)
+
+
+def test_an_iterate_that_was_not_passed_has_no_logits_and_not_those_of_the_one_before():
+    model, x = smooth(), images(3)
+    path = list(Seldom(steps=5).path(model, x, labels(3), Noise.of_batch(3)))
+    assert len(path) == 5 + 1  # once all images are done, the path ends
+    assert [logits is None for _, logits in path] == [True, False, True, False, True, True]
+    assert all(torch.equal(logits, model(at)) for at, logits in path if logits is not None)
+
+
+@pytest.mark.parametrize(
+    "attack", [Square(queries=5), NATTACK(steps=3, population=4), FAB(steps=2), APGD(steps=3)], ids=str
+)
+def test_logits_of_a_path_are_never_those_of_other_images_than_the_iterate(attack):
+    model, x, y, noise = smooth(), images(4), labels(4), Noise.of_batch(4)
+    path = list(attack.path(model, x, y, noise))
+    assert torch.equal(path[-1][0], attack.perturb(model, x, y, noise))
+    assert path[-1][1] is None
+    for at, logits in path[:-1]:
+        assert logits is None or torch.allclose(logits, model(at), atol=1e-5)
 
 
 @pytest.mark.parametrize(

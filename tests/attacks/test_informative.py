@@ -70,16 +70,21 @@ def by_hand(model: Classifier, at: Tensor, clean: Tensor, y: Tensor, of: Tensor 
         whole = whole.clamp_min(0) if attack.clip == "sum" else whole
         return whole if of is None else torch.stack([whole[i, c] for i, c in enumerate(of)])
 
-    square = (cam(at) - cam(clean).detach()).square().flatten(1)
-    s = square.sum(1) if attack.over == "sum" else square.mean(1)
-    away = s if attack.distance == "squared" else (s + attack.floor).sqrt()
+    a, b = cam(at).flatten(1), cam(clean).detach().flatten(1)
+    parts = (a - b).abs() if attack.distance == "l1" else (a - b) ** 2
+    s = parts.sum(1) if attack.over == "sum" else parts.mean(1)
+    away = (s + attack.floor).sqrt() if attack.distance == "l2" else s
+    if attack.distance == "cosine":
+        away = 1 - (a * b).sum(1) / ((a**2).sum(1) * (b**2).sum(1)).sqrt()
     return attack.ce_weight * nn.functional.cross_entropy(model(at), y, reduction="none") + attack.weight * away
 
 
 @pytest.mark.parametrize(
     "change",
-    [{}, {"classes": "predicted"}, {"classes": "all"}, {"distance": "squared"}, {"over": "mean"}, {"clip": "sum"},
-     {"clip": "none"}, {"ce_weight": 0.0}, {"weight": 3.0, "floor": 0.5}, {"start_at": "gaussian"},
+    [{}, {"distance": "l1"}, {"distance": "l1", "over": "mean", "classes": "all"}, {"distance": "cosine", "weight": 100.0},
+     {"distance": "cosine", "weight": 100.0, "classes": "all", "clip": "none"}, {"classes": "predicted"}, {"classes": "all"},
+     {"distance": "squared"}, {"over": "mean"}, {"clip": "sum"}, {"clip": "none"}, {"ce_weight": 0.0},
+     {"weight": 3.0, "floor": 0.5}, {"start_at": "gaussian"},
      {"classes": "all", "distance": "squared", "over": "mean", "clip": "none"}],
     ids=str,
 )  # fmt: skip
@@ -124,7 +129,7 @@ def test_the_map_of_a_network_of_places_moves_where_it_began_to():
 
 def test_from_the_image_itself_the_first_step_is_that_of_cross_entropy():
     model, x, y, noise = case()
-    for distance in ("l2", "squared"):
+    for distance in ("l2", "squared", "l1"):
         attack = InfoFeature(Linf(0.1), steps=1, weight=100.0, start_at="image", distance=distance)
         assert torch.allclose(attack(model, x, y, noise), PGD(Linf(0.1), steps=1, start_at="image")(model, x, y, noise))
 
@@ -137,6 +142,22 @@ def test_the_defaults_are_the_papers():
         "1e-12, sum), Linf 8/255, 7 steps of 2/255 from a uniform point of the ball"
     )
     assert rebuild(describe(attack), InfoFeature) == attack
+
+
+@pytest.mark.parametrize("distance", ["l1", "cosine"])
+def test_each_distance_is_pushed_further_than_by_cross_entropy_alone_and_names_itself(distance):
+    model, x, y, noise = case()
+
+    def away(weight: float) -> float:
+        attack = InfoFeature(Linf(0.05), weight=weight, distance=distance)
+        x_adv, f = attack(model, x, y, noise), attack.view(model)
+        maps = [f(at)[1][torch.arange(6), y].flatten(1) for at in (x, x_adv)]
+        apart = 1 - nn.functional.cosine_similarity(*maps) if distance == "cosine" else (maps[0] - maps[1]).abs().sum(1)
+        return apart.mean().item()
+
+    assert away(1e4) > 1.05 * away(0.0)
+    assert f"; {distance}, sum)" in InfoFeature(distance=distance).summary
+    assert rebuild(describe(InfoFeature(distance=distance)), InfoFeature).distance == distance
 
 
 # image by image
@@ -261,6 +282,7 @@ def test_among_others_each_attack_sees_what_it_looks_at():
         ({"ce_weight": 0.0, "start_at": "image"}, "start_at is 'image'; it must be another where ce_weight is 0"),
         ({"floor": 0.0}, r"floor is 0\.0; it must be above 0"),
         ({"classes": "both"}, "classes is 'both'"),
+        ({"distance": "linf"}, "distance is 'linf'; it must be 'l2' or 'squared' or 'l1' or 'cosine'"),
     ],
 )
 def test_settings_out_of_range_are_refused(change, said):

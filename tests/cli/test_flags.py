@@ -13,6 +13,7 @@ from hardy.describe import leaves
 from hardy.errors import UsageError
 from hardy.models import wrn_40_2
 from hardy.recipes import recipe, recipes
+from hardy.recipes.methods import METHODS
 from hardy.training import EMA, SGD, Adam, Cosine
 
 
@@ -104,7 +105,8 @@ def test_a_recipe_without_flags_is_itself_to_the_last_bit(name):
 
 _OTHER = {
     "start_at": "image", "cuts": "equal", "placement": "centre", "precision": "float32", "layout": "contiguous",
-    "padding": "reflect", "name": "another", "path": "other.npz",
+    "padding": "reflect", "name": "another", "path": "other.npz", "if_none": "one step", "classes": "all", "form": "cam",
+    "label": "predicted", "distance": "l1", "over": "mean", "clip": "sum",
 }  # fmt: skip
 _TOGETHER = {  # leaves that are only allowed to change with another
     "steps": ["--steps", "7", "--epochs", "None"],
@@ -121,6 +123,8 @@ def _flags(leaf: str, value: object) -> list[str]:
         return ["--" + ".".join([*parts, f"no-{last}" if value else last])]
     if leaf.endswith("batch_norm"):
         other = "train" if value == "eval" else "eval"
+    elif leaf.endswith(".on"):
+        other = "logits" if value == "features" else "features"
     elif isinstance(value, str):
         other = _OTHER[leaf.rsplit(".", 1)[-1]]
     else:
@@ -128,11 +132,21 @@ def _flags(leaf: str, value: object) -> list[str]:
     return ["--" + ".".join([*parts, last]), other]
 
 
-@pytest.mark.parametrize("name", ["rlfat-t-cifar10", "pgdat-cifar10-small", "standard-digits", "pgdat-rolled-cifar100"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "rlfat-t-cifar10",
+        "pgdat-cifar10-small",
+        "pgdat-rolled-cifar100",
+        *(f"{method}-digits" for method in METHODS if not method.startswith(("pgdat", "rlfat", "rbsat"))),
+    ],
+)
 def test_every_leaf_of_a_recipe_is_a_flag(name):
     run, _ = swap(recipe(name), ["--average", "ema", "--extra", "extra", "--extra.path", "more.npz"])
     for leaf, value in leaves(run).items():
         args = _TOGETHER.get(leaf) or _flags(leaf, value)
+        if leaf == "micro_batch":  # methods that look at a batch together allow no other
+            args = ["--micro-batch", str(run.batch)]
         changed, _ = settings_of(run, args, "hardy train")
         assert leaves(changed)[leaf] != value, leaf
 

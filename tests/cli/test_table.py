@@ -8,8 +8,10 @@ from hardy.recipes.table import SCALES
 
 
 @pytest.mark.parametrize("table", tables().values(), ids=tables())
-def test_a_table_has_a_run_an_attack_and_a_number_of_images_at_every_scale(table):
-    for scale in SCALES:
+def test_a_table_has_a_run_an_attack_and_a_number_of_images_at_each_of_its_scales(table):
+    assert {"smoke", "small"} <= set(table.scales) <= set(SCALES)
+    assert table.diagnoses.keys() <= table.scales.keys()
+    for scale in table.scales:
         assert all(scale in row.runs for row in table.rows)
         assert all(scale in column.attacks and column.images[scale] >= 1 for column in table.columns)
         assert table.scales[scale]
@@ -62,7 +64,7 @@ def test_a_table_is_trained_measured_and_written_with_its_scale(capsys, tmp_path
     assert first.code == 0, first.err
     assert "Table 1(b): accuracy on CIFAR-10 (scale smoke)" in first.out
     assert "These are not the paper's settings." in first.out
-    assert "NATTACK is crafted in float32." in first.out
+    assert "verified in float32, and crafted in float32." in first.out
     again = run(capsys, *command, "--rows", "RBSAT-P")
     assert again.code == 0, again.err
     rows = [json.loads(line) for line in (tmp_path / "smoke" / "rlfat-1b" / "results.jsonl").read_text().splitlines()]
@@ -76,3 +78,26 @@ def test_a_table_is_trained_measured_and_written_with_its_scale(capsys, tmp_path
     assert "| RBSAT-P | 0 | PGD | – |" in page
     status = run(capsys, *command, "--rows", "RLFAT-P", "--status")
     assert status.out.count("done") == 5
+
+
+def test_a_scale_that_a_table_has_not_is_refused(capsys, tmp_path):
+    ran = run(capsys, "table", "methods", "--scale", "paper", "--out", tmp_path)
+    assert ran.code == 2
+    assert "methods has no scale 'paper'; it has smoke, small." in ran.err
+
+
+@pytest.mark.slow
+def test_a_table_without_a_paper_has_a_row_for_each_method_with_its_verdict(capsys, tmp_path):
+    ran = run(capsys, "table", "methods", "--scale", "smoke", "--rows", "pgdat", "--out", tmp_path)
+    assert ran.code == 0, ran.err
+    (row,) = [line.split() for line in ran.out.splitlines() if line.startswith("pgdat")]
+    assert row[1] == "0"
+    assert " ".join(row).endswith(("no sign", "suspicious", "masked"))
+    assert "paper" not in ran.out
+    page = (tmp_path / "smoke" / "methods" / "table.md").read_text()
+    assert "| method | seed | clean, 20 images |" in page
+    assert "| trades |" not in page
+    rows = [json.loads(line) for line in (tmp_path / "smoke" / "methods" / "results.jsonl").read_text().splitlines()]
+    assert [row["column"] for row in rows] == ["clean", "PGD-20", "CW-20", "AutoAttack", "verdict"]
+    assert rows[-1]["verdict"] in ("no sign", "suspicious", "masked")
+    assert len(rows[-1]["signs"]) == 14

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from hardy.errors import UsageError
-from hardy.losses.features import class_activation_maps, cosine_distance, map_distance
+from hardy.losses.features import class_activation_maps, cosine_distance, map_distance, of_class
 from hardy.randomness import Noise
 
 
@@ -59,7 +59,51 @@ def test_distances_of_maps_by_hand():
     assert map_distance(a, b, floor=11.0).tolist() == pytest.approx([6.0, 11**0.5])
 
 
-@pytest.mark.parametrize("norm", ["l2", "squared"])
+def test_the_map_of_one_class_for_each_image():
+    maps, y = normal(4, 3, 2, 5), torch.tensor([2, 0, 0, 1])
+    got = of_class(maps, y)
+    assert got.shape == (4, 1, 2, 5)
+    assert all(torch.equal(got[i, 0], maps[i, c]) for i, c in enumerate(y.tolist()))
+    assert of_class(maps[:0], y[:0]).shape == (0, 1, 2, 5)
+
+
+def test_its_gradient_goes_to_that_class_alone():
+    maps, y = normal(2, 3, 1, 2).requires_grad_(), torch.tensor([2, 0])
+    (slope,) = torch.autograd.grad(of_class(maps, y).sum(), maps)
+    assert slope.flatten(2).sum(2).tolist() == [[0.0, 0.0, 2.0], [2.0, 0.0, 0.0]]
+
+
+def test_the_sum_of_absolute_differences_by_hand():
+    a, b = torch.zeros(2, 1, 2, 2), torch.tensor([[3.0, -4.0, 0.0, 0.5], [0.0, 0.0, 0.0, 0.0]]).view(2, 1, 2, 2)
+    assert map_distance(a, b, "l1").tolist() == [7.5, 0.0]
+    assert map_distance(b, a, "l1").tolist() == [7.5, 0.0]
+    assert map_distance(a, b, "l1", "mean").tolist() == [1.875, 0.0]
+    assert map_distance(a, b, "l1", floor=11.0).tolist() == [7.5, 0.0]  # the floor is the root's
+
+
+def test_the_cosine_of_maps_is_of_all_entries_of_an_image_whatever_their_length():
+    a, b = normal(3, 2, 2, 2), normal(3, 2, 2, 2, seed=1)
+    cosines = [(a[i] * b[i]).sum() / ((a[i] ** 2).sum().sqrt() * (b[i] ** 2).sum().sqrt()) for i in range(3)]
+    for given in (
+        map_distance(a, b, "cosine"),
+        map_distance(a, b, "cosine", "mean", 5.0),
+        map_distance(2 * a, 0.1 * b, "cosine"),
+    ):
+        assert torch.allclose(given, 1 - torch.stack(cosines), atol=1e-12)
+    assert torch.allclose(map_distance(a, -a, "cosine"), torch.full((3,), 2.0).double())
+    assert map_distance(a, a, "cosine").abs().max() < 1e-12
+
+
+@pytest.mark.parametrize("norm", ["l2", "squared", "l1", "cosine"])
+def test_one_value_an_image_that_depends_on_that_image_alone(norm):
+    a, b = normal(4, 2, 3, 3), normal(4, 2, 3, 3, seed=1)
+    whole = map_distance(a, b, norm)
+    assert whole.shape == (4,)
+    assert torch.equal(torch.cat([map_distance(a[i : i + 1], b[i : i + 1], norm) for i in range(4)]), whole)
+    assert map_distance(a[:0], b[:0], norm).shape == (0,)
+
+
+@pytest.mark.parametrize("norm", ["l2", "squared", "l1"])
 @pytest.mark.parametrize("over", ["sum", "mean"])
 def test_their_gradients_are_those_of_finite_differences_and_0_where_maps_are_equal(norm, over):
     a, b = normal(3, 2, 2, 2).requires_grad_(), normal(3, 2, 2, 2, seed=1)
@@ -79,3 +123,24 @@ def test_cosine_distances_agree_with_torch_and_have_its_slope():
     expected = 1 - torch.nn.functional.cosine_similarity(a, b)
     assert torch.allclose(cosine_distance(a, b), expected, atol=1e-12)
     assert torch.autograd.gradcheck(lambda at: cosine_distance(at, b), (a,))
+
+
+def test_the_cosines_slope_is_that_of_finite_differences_and_finite_at_its_ends():
+    a, b = normal(3, 2, 2, 2).requires_grad_(), normal(3, 2, 2, 2, seed=1)
+    assert torch.autograd.gradcheck(lambda at: map_distance(at, b, "cosine"), (a,))
+    c = a.detach()
+    for first, other in ((c, c), (c, -c), (c, torch.zeros_like(c)), (torch.zeros_like(c), b)):
+        at = first.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(map_distance(at, other, "cosine").sum(), at)
+        assert slope.isfinite().all()
+
+
+@pytest.mark.parametrize("norm", ["l2", "squared", "l1", "cosine"])
+@pytest.mark.parametrize("scale", [1e-18, 1e-9, 1e9, 1e18])
+def test_gradients_are_finite_for_maps_tiny_or_huge(norm, scale):
+    a, b = (scale * normal(3, 2, 2, 2, seed=seed).float() for seed in (0, 1))
+    a.requires_grad_()
+    value = map_distance(a, b, norm)
+    (slope,) = torch.autograd.grad(value.sum(), a)
+    assert value.isfinite().all()
+    assert slope.isfinite().all()

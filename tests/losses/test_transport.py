@@ -1,6 +1,7 @@
-"""Entropic transport: scipy's assignment and dual problem, closed forms, marginals, finite differences."""
+"""Entropic transport: POT, scipy's assignment and dual problem, closed forms, marginals, finite differences."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -104,3 +105,57 @@ def test_costs_far_beyond_the_regularisation_stay_finite():
     (slope,) = torch.autograd.grad(distance, given)
     assert bool(distance.isfinite())
     assert bool(slope.isfinite().all())
+
+
+# against POT, and on logits
+
+
+def logits(n: int = 60, classes: int = 10, seed: int = 0) -> torch.Tensor:
+    return Noise.of_batch(n, seed, purpose="logits").normal((classes,)).double()
+
+
+@pytest.mark.parametrize(
+    ("n", "m", "regularisation"), [(4, 9, 0.01), (5, 5, 0.05), (12, 12, 0.1), (4, 9, 0.05), (12, 12, 0.5)]
+)
+def test_brought_to_the_end_it_is_the_plan_of_pot(n, m, regularisation):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import ot
+    given = costs(n, m, seed=n)
+    theirs = ot.sinkhorn(
+        np.full(n, 1 / n),
+        np.full(m, 1 / m),
+        given.numpy(),
+        regularisation,
+        method="sinkhorn_log",
+        numItermax=20_000,
+        stopThr=1e-12,
+    )
+    got = transport_plan(given, regularisation, **TO_THE_END).numpy()
+    assert np.abs(got - theirs).max() < 1e-9
+    distance = float(transport_distance(given, regularisation, **TO_THE_END))
+    assert distance == pytest.approx(float((theirs * given.numpy()).sum()), abs=1e-9)
+
+
+@pytest.mark.parametrize("tolerance", [1.0, 0.1, 0.01])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_marginals_are_uniform_as_far_as_the_loose_stop_says(tolerance, dtype):
+    moved = logits() + 0.1 * logits(seed=1)
+    given = cosine_costs(logits().to(dtype), moved.to(dtype))
+    plan = transport_plan(given, tolerance=tolerance)
+    # the next change of the potentials u would be this
+    change = 0.01 * (60 * plan.sum(1)).log().abs().sum()
+    assert float(change) < tolerance
+    assert float(change) > 1e-6  # the rows are not met: the stop is a loose one
+    assert plan.sum(0).tolist() == pytest.approx(
+        [1 / 60] * 60, rel=1e-3
+    )  # the columns were set last, but for the floor
+
+
+def test_the_transport_of_a_batch_to_itself_is_small_and_above_zero():
+    given = cosine_costs(logits(), logits())
+    assert float(given.diagonal().max()) < 1e-12  # without regularisation nothing would have to go anywhere
+    distance = float(transport_distance(given))
+    assert 1e-11 < distance < 0.01 * float(given.mean())
+    assert distance < 0.5 * float(transport_distance(cosine_costs(logits(), logits(seed=1))))
+    assert float(transport_distance(given, 0.1)) > 2 * distance

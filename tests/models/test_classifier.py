@@ -1,5 +1,6 @@
 """Classifier, Architecture, crafting and initialisation; and what every network of the library must do."""
 
+import copy
 import json
 
 import pytest
@@ -326,7 +327,56 @@ def test_crafting_in_train_mode_normalises_with_the_batch_also_where_the_model_w
     assert not model.training
 
 
-@pytest.mark.parametrize("mode", ["eval", "train"])
+def test_crafting_in_batch_mode_normalises_with_the_batch_and_leaves_statistics_and_counters_bit_identical():
+    model = small_cnn(4).build(5)
+    model(images())
+    before, buffers = states(model), list(model.buffers())
+    other, x = copy.deepcopy(model), images(6)[2:] ** 2
+    for training in (True, False):
+        model.train(training)
+        with crafting(model, "batch"):
+            assert all(layer.training for layer in model.modules())
+            at = x.clone().requires_grad_()
+            first = model(at)
+            torch.autograd.grad(first.sum(), at)
+            assert torch.equal(model(x), first)  # though the running ones have moved
+        assert all(layer.training == training for layer in model.modules())
+        assert torch.equal(first, other.train()(x))
+        assert not torch.allclose(first, other.eval()(x), atol=1e-3)
+        assert same(states(model), before)
+    counters = [name for name in before if name.endswith("num_batches_tracked")]
+    assert [int(before[name]) for name in counters] == [1, 1, 1, 1]
+    assert all(now is then for now, then in zip(model.buffers(), buffers, strict=True))
+
+
+def test_crafting_in_batch_mode_puts_the_statistics_back_after_an_exception_too():
+    model = small_cnn(4).build(5)
+    before = states(model)
+
+    def fail() -> None:
+        with crafting(model, "batch"):
+            model(images())
+            assert not same(states(model), before)
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    assert same(states(model), before)
+
+
+def test_after_crafting_in_batch_mode_training_goes_on_as_if_nothing_had_been():
+    model, x = small_cnn(4).build(5), images()
+    other = copy.deepcopy(model)
+    with crafting(model, "batch"):
+        model(images(6))
+    for one in (model, other):
+        (one(x).square().sum() + one(x**2).square().sum()).backward()
+    assert same(states(model), states(other))
+    for a, b in zip(model.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a.grad, b.grad)
+
+
+@pytest.mark.parametrize("mode", ["eval", "train", "batch"])
 def test_modes_and_gradients_are_restored_as_they_were_even_after_an_exception(mode):
     model = small_cnn(4).build(5)
     model.layers[1].eval()

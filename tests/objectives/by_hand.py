@@ -88,6 +88,13 @@ def mean_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
     return -torch.stack([probabilities(logits)[i, label].log() for i, label in enumerate(y.tolist())]).mean()
 
 
+def mean_smoothed(logits: Tensor, y: Tensor, share: float) -> Tensor:
+    """Cross-entropy with labels that have 1 - share on y and the rest in equal parts on the other classes."""
+    log_p, (n, classes) = probabilities(logits).log(), logits.shape
+    targets = [[1 - share if c == label else share / (classes - 1) for c in range(classes)] for label in y.tolist()]
+    return -sum(targets[i][c] * log_p[i, c] for i in range(n) for c in range(classes)) / n
+
+
 def mean_divergence(p: Tensor, q: Tensor) -> Tensor:
     """KL(p || q) of probabilities."""
     return (p * (p / q).log()).sum() / len(p)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hardy.attacks import PGD, Linf
+from hardy.errors import UsageError
 from hardy.models import frozen
 from hardy.objectives import PGDAT, RolledPGDAT
 from objectives.by_hand import (
@@ -16,6 +17,7 @@ from objectives.by_hand import (
     images,
     labels,
     mean_cross_entropy,
+    mean_smoothed,
     network,
     noise,
     statistics,
@@ -103,3 +105,34 @@ def test_the_running_statistics_are_to_the_bit_those_of_the_one_training_pass():
     other(x_adv)
     PGDAT(attack)(model, x, y, noise())
     assert all(map(torch.equal, statistics(model), statistics(other)))
+
+
+@both
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_with_smoothing_the_loss_is_of_the_spread_label_and_the_attack_has_the_label_itself(method, share):
+    model, x, y, seen = network().double(), images().double(), labels(), []
+    other, attack = copy.deepcopy(model), PGD(Linf(0.1), steps=3)
+    made = method(attack).craft(model, x, y, noise(step=1))
+    model.register_forward_pre_hook(lambda _, given: seen.append(given[0]) if model.training else None)
+    terms = method(attack, smoothing=share)(model, x, y, noise(step=1))
+    assert [torch.equal(given, made) for given in seen] == [True]
+    expected = mean_smoothed(other(made), y, share)
+    torch.testing.assert_close(terms["adversarial"], expected)
+    assert_near(gradients(terms["adversarial"], model), gradients(expected, other))
+
+
+@both
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_of_smoothing_that_is_none_is_refused(method, share):
+    with pytest.raises(UsageError, match=f"smoothing is {share}; it must be"):
+        method(smoothing=share)
+
+
+def test_in_batch_mode_the_attack_sees_the_batchs_statistics_and_leaves_no_trace():
+    model, x, y, attack = network(), images(), labels(), PGD(Linf(0.1), steps=3)
+    assert forwards_counted(PGDAT(attack, "batch")) == {1}
+    evaluated, of_batch, trained = (
+        PGDAT(attack, mode).craft(copy.deepcopy(model), x, y, noise()) for mode in ("eval", "batch", "train")
+    )
+    assert torch.equal(of_batch, trained)
+    assert not torch.equal(of_batch, evaluated)

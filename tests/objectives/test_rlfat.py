@@ -22,6 +22,7 @@ from objectives.by_hand import (
     labels,
     mean_cross_entropy,
     mean_divergence,
+    mean_smoothed,
     network,
     noise,
     probabilities,
@@ -225,3 +226,25 @@ def test_weights_and_blocks_out_of_range_are_refused(bad, said):
 def test_more_blocks_than_pixels_are_refused(method):
     with pytest.raises(UsageError, match="k is 9"):
         method(Told(), k=9)(network(), images(), labels(), noise())
+
+
+@either
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_with_smoothing_the_cross_entropy_is_of_the_spread_label_and_the_rest_stays(method, share):
+    model, x, y, given = network().double(), images().double(), labels(), noise(step=STEP)
+    other, hard = copy.deepcopy(model), method(attack(method))(copy.deepcopy(model), x, y, given)
+    x_adv = crafted(method, other, x, y, given)
+    terms = method(attack(method), smoothing=share)(model, x, y, given)
+    name, at = ("local", block_shuffle(x_adv, 2, given.derive("rbs"))) if method is RLFATP else ("natural", x)
+    expected = mean_smoothed(other(at), y, share)
+    torch.testing.assert_close(terms[name], expected)
+    assert_near(gradients(terms[name], model), gradients(expected, other))
+    assert all(torch.equal(terms[kept], hard[kept]) for kept in terms.keys() - {name})
+    assert len(terms) == (2 if method is RLFATP else 3)
+
+
+@either
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_of_smoothing_that_is_none_is_refused(method, share):
+    with pytest.raises(UsageError, match=f"smoothing is {share}; it must be"):
+        method(smoothing=share)

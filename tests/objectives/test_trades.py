@@ -21,6 +21,7 @@ from objectives.by_hand import (
     labels,
     mean_cross_entropy,
     mean_divergence,
+    mean_smoothed,
     network,
     noise,
     probabilities,
@@ -112,3 +113,19 @@ def test_a_beta_of_zero_leaves_the_clean_term_and_a_negative_one_is_refused():
     assert terms["natural"] > 0
     with pytest.raises(UsageError, match=r"beta is -1.0; it must be at least 0"):
         TRADES(beta=-1.0)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5])
+def test_with_smoothing_the_cross_entropy_is_of_the_spread_label_and_the_rest_stays(share):
+    model, x, y = network().double(), images().double(), labels()
+    other, hard = copy.deepcopy(model), TRADES(attack())(copy.deepcopy(model), x, y, noise())
+    terms, expected = TRADES(attack(), smoothing=share)(model, x, y, noise()), mean_smoothed(other(x), y, share)
+    torch.testing.assert_close(terms["natural"], expected)
+    assert torch.equal(terms["agreement"], hard["agreement"])
+    assert_near(gradients(terms["natural"], model), gradients(expected, other))
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.0, float("nan")])
+def test_a_share_of_smoothing_that_is_none_is_refused(share):
+    with pytest.raises(UsageError, match=f"smoothing is {share}; it must be"):
+        TRADES(smoothing=share)

@@ -64,7 +64,7 @@ class NotFiniteAt(Objective):
 
     at: int
 
-    def __call__(self, model, x, y, noise):
+    def terms(self, model, x, y, made, noise):
         natural = torch.nn.functional.cross_entropy(model(x), y)
         return {"natural": natural, "broken": natural * (torch.nan if noise.step + 1 == self.at else 0.0)}
 
@@ -75,7 +75,7 @@ class BreaksWeightsAt(Objective):
 
     at: int
 
-    def __call__(self, model, x, y, noise):
+    def terms(self, model, x, y, made, noise):
         natural = torch.nn.functional.cross_entropy(model(x), y)
         bias = next(p for p in model.parameters() if p.ndim == 1)
         without = (bias * 0).sum().sqrt() if noise.step + 1 == self.at else (bias * 0).sum()

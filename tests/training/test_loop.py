@@ -20,6 +20,8 @@ from hardy.describe import describe
 from hardy.errors import FailedError, UsageError
 from hardy.evaluation.stream import Outcome
 from hardy.models.checkpoints import load, read_weights
+from hardy.models.own import own
+from hardy.models.small import SmallCNNModule
 from hardy.objectives import PGDAT, RLFATP, RLFATT, Standard
 from hardy.training import loop
 from hardy.training import state as training_state
@@ -163,6 +165,24 @@ def test_weights_without_a_whole_checkpoint_are_never_trained_over(tmp_path):
     assert {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()} == before
 
 
+@pytest.mark.parametrize("checkpoints", [True, False])
+def test_a_finished_run_of_a_version_with_fewer_settings_is_known_and_left_as_it_is(tmp_path, monkeypatch, checkpoints):
+    with monkeypatch.context() as older:
+        for module in ("record", "state"):  # whichever gives the run its id
+            older.setattr(f"hardy.training.{module}.fingerprint", lambda run: "000000000000", raising=False)
+        folder = train(tiny(), tmp_path / "run", device="cpu")
+    told = json.loads((folder / "run.json").read_text())
+    del told["run"]["micro_batch"], told["run"]["objective"]["smoothing"]
+    (folder / "run.json").write_text(json.dumps(told))
+    if not checkpoints:
+        shutil.rmtree(folder / "checkpoints")
+    before = (folder / "last.safetensors").read_bytes()
+    notes: list[str] = []
+    train(tiny(), folder, device="cpu", watch=Watch(note=notes.append))
+    assert "It is complete" in notes[0]
+    assert (folder / "last.safetensors").read_bytes() == before
+
+
 @pytest.mark.usefixtures("often")
 def test_a_run_killed_in_its_first_checkpoint_starts_again_and_says_so(tmp_path, undisturbed, monkeypatch):
     write = training_state.write_bytes
@@ -219,6 +239,36 @@ def test_other_settings_are_refused_before_anything_is_touched(tmp_path):
     with pytest.raises(UsageError, match=r"seed \(0 there, 1 given\)"):
         train(tiny(seed=1), tmp_path / "run", device="cpu")
     assert {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()} == before
+
+
+# batches in parts
+
+
+def without_norms(classes: int) -> torch.nn.Module:
+    """A network in which no image sees another."""
+    layers = torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()
+    return torch.nn.Sequential(*layers, torch.nn.Linear(4, classes))
+
+
+@pytest.mark.parametrize("part", [1, 3, 8])
+def test_a_batch_in_parts_trains_the_same_network_where_no_image_sees_another(tmp_path, part):
+    plain = tiny(model=own(without_norms), objective=RLFATP(PGD(steps=2), eta=0.0))  # shuffled the same in all parts
+    whole = train(plain, tmp_path / "whole", device="cpu")
+    parts = train(dataclasses.replace(plain, micro_batch=part), tmp_path / "parts", device="cpu")
+    found, expected = (weights(folder / "last.safetensors") for folder in (parts, whole))
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-4, atol=1e-5)
+    for row, of_whole in zip(rows(parts, "train"), rows(whole, "train"), strict=True):
+        assert row["terms"] == pytest.approx(of_whole["terms"], rel=1e-5)
+
+
+def test_a_batch_in_parts_passes_no_more_images_through_the_network_at_once(tmp_path, monkeypatch):
+    seen = []
+    trunk = SmallCNNModule.trunk
+    monkeypatch.setattr(SmallCNNModule, "trunk", lambda self, x: seen.append(len(x)) or trunk(self, x))
+    train(tiny(micro_batch=3, epochs=None, steps=1), tmp_path, device="cpu")
+    per_part = 3  # two steps of attack, one of training
+    assert seen[-3 * per_part :] == [3] * per_part + [3] * per_part + [2] * per_part
 
 
 # numbers that are none

@@ -8,6 +8,7 @@ import pytest
 from hardy.attacks import PGD, Linf
 from hardy.describe import describe, fingerprint, rebuild
 from hardy.errors import UsageError
+from hardy.objectives import AWP, FeatureMatching, FeatureScatterAT, InterpolationAT
 from hardy.training.average import EMA
 from hardy.training.run import Run, Validation
 from training.fakes import tiny
@@ -34,6 +35,8 @@ def test_a_batch_larger_than_the_training_images_is_refused(length):
         ({"epochs": 0}, "length is 0; it must be at least 1"),
         ({"epochs": None, "steps": -5}, "length is -5"),
         ({"batch": 0}, "batch is 0"),
+        ({"micro_batch": 0}, "micro_batch is 0; it must be in 1..8, or None"),
+        ({"micro_batch": 9}, "micro_batch is 9; it must be in 1..8, or None"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": 2**32}, r"seed is 4294967296; it must be in \[0, 2\*\*32\)"),
     ],
@@ -41,6 +44,17 @@ def test_a_batch_larger_than_the_training_images_is_refused(length):
 def test_settings_out_of_range_are_refused(changes, said):
     with pytest.raises(UsageError, match=said):
         tiny(**changes)
+
+
+@pytest.mark.parametrize("one", [FeatureScatterAT(), InterpolationAT(), FeatureMatching(), AWP()])
+def test_methods_that_look_at_a_batch_together_refuse_parts_of_it(one):
+    name = type(one).__name__
+    with pytest.raises(
+        UsageError, match=f"micro_batch is 4; {name} looks at the images of a batch together, and takes only"
+    ):
+        tiny(objective=one, micro_batch=4)
+    assert tiny(objective=one, micro_batch=8).micro_batch == 8
+    assert tiny(objective=one).micro_batch is None
 
 
 @pytest.mark.parametrize(

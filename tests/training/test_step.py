@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from hardy.attacks import PGD
-from hardy.objectives import RLFATP
+from hardy.objectives import AWP, PGDAT, RAT, RLFATP, FeatureMatching
 from hardy.training.precision import prepare
 from hardy.training.step import Step
 from objectives.by_hand import images, labels, network, noise
@@ -32,13 +32,16 @@ def test_a_step_owns_the_networks_parameters_and_no_others():
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # torch.compile warns of torch's own parts
 @pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler")
-def test_a_compiled_step_has_the_terms_and_gradients_of_a_plain_one():
+@pytest.mark.parametrize(
+    "objective", [RLFATP(PGD(steps=2)), AWP(PGDAT(PGD(steps=2))), FeatureMatching(PGD(steps=2)), RAT(PGD(steps=2))]
+)
+def test_a_compiled_step_has_the_terms_and_gradients_of_a_plain_one(objective):
     plain = network()
     compiled = prepare(copy.deepcopy(plain), torch.device("cpu"), "float32", compiled=True)
     prepare(plain, torch.device("cpu"), "float32")
     found = []
     for model in (plain, compiled):
-        terms = Step(model, RLFATP(PGD(steps=2)))(images(), labels(), noise())
+        terms = Step(model, objective)(images(), labels(), noise())
         sum(terms.values()).backward()
         found.append((terms, {name: p.grad for name, p in model.named_parameters()}))
     (terms, gradients), (compiled_terms, compiled_gradients) = found

@@ -7,6 +7,7 @@ from hardy.attacks.autoattack import AutoAttack
 from hardy.attacks.balls import L2, Ball, Linf
 from hardy.attacks.carlini_wagner import CarliniWagner
 from hardy.attacks.combine import Restarts, Targeted, Worst
+from hardy.attacks.distribution import AdversarialDistribution
 from hardy.attacks.fab import FAB
 from hardy.attacks.informative import AdversarialInterpolation, FeatureScatter, InfoFeature
 from hardy.attacks.nattack import NATTACK
@@ -24,8 +25,8 @@ from hardy.losses.criteria import (
 )
 
 __all__ = [
-    "APGD", "DLR", "FAB", "KL", "L2", "NATTACK", "PGD", "AdversarialInterpolation", "Attack", "AutoAttack", "Ball",
-    "CarliniWagner", "Criterion", "CrossEntropy", "FeatureScatter", "Foreign", "InfoFeature", "Iterative", "Linf", "Margin",
-    "Restarts", "Square", "State", "Targeted", "TargetedCrossEntropy", "TargetedDLR", "TargetedMargin", "Worst", "bind", "cw",
-    "fgsm",
+    "APGD", "DLR", "FAB", "KL", "L2", "NATTACK", "PGD", "AdversarialDistribution", "AdversarialInterpolation", "Attack",
+    "AutoAttack", "Ball", "CarliniWagner", "Criterion", "CrossEntropy", "FeatureScatter", "Foreign", "InfoFeature", "Iterative",
+    "Linf", "Margin", "Restarts", "Square", "State", "Targeted", "TargetedCrossEntropy", "TargetedDLR", "TargetedMargin",
+    "Worst", "bind", "cw", "fgsm",
 ]  # fmt: skip

@@ -2,7 +2,7 @@
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -235,14 +235,52 @@ class Iterative(Attack):
         """What `advance` depends on: the states of stages that are kin may stand in one batch."""
         return self
 
-    def perturb(self, f: Forward, x: Images, target: Any, noise: Noise) -> Images:
-        f = self.view(f)
+    def path(self, f: Forward, x: Images, target: Any, noise: Noise) -> Iterator[tuple[Images, Logits | None]]:
+        """Each iterate, from the start to what `perturb` hands back, and the logits there where an iteration asked for them.
+
+        No forward pass is made for it: an iteration that takes its gradient at an iterate passes it through f, and these are
+        that pass's logits, detached; of the last iterate, at which none is taken, and of other passes there are none.
+        """
+        heard = _Heard(f)
+        for state in self.states(self.view(heard), x, target, noise):
+            if heard.at is not None:
+                yield heard.at, heard.logits
+            heard.at, heard.logits = state.x_adv, None
+        yield state.x_adv, None
+
+    def states(self, f: Forward, x: Images, target: Any, noise: Noise) -> Iterator[State]:
+        """The states from the start to the end, each made when it is asked for. f: what `view` makes of the network."""
         state = self.start(f, x, target, noise)
+        yield state
         for _ in range(self.iterations):
             if bool(state.done.all()):
-                break
+                return
             state = self.advance(f, x, target, state)
+            yield state
+
+    def perturb(self, f: Forward, x: Images, target: Any, noise: Noise) -> Images:
+        for state in self.states(self.view(f), x, target, noise):  # noqa: B007 - the last one is what is wanted
+            pass
         return state.x_adv
+
+
+class _Heard(Around):
+    """A network that keeps the logits of one batch of images, where it is passed through."""
+
+    def __init__(self, model: Forward) -> None:
+        self.model = model
+        self.at: Images | None = None
+        self.logits: Logits | None = None
+
+    def around(self, f: Forward) -> Forward:
+        def heard(x: Images) -> Any:
+            out = f(x)
+            # the very images, though autograd was given another tensor of them
+            if self.at is not None and x.data_ptr() == self.at.data_ptr() and x.shape == self.at.shape:
+                self.logits = logits_of(out).detach()
+            return out
+
+        return heard
 
 
 class _Checked(Around):

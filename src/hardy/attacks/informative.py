@@ -27,7 +27,7 @@ from hardy.attacks.balls import Ball, Linf, fraction
 from hardy.attacks.pgd import PGD, check_steps, gradient_at
 from hardy.describe import require, settings
 from hardy.losses.criteria import check_labels
-from hardy.losses.features import Clip, class_activation_maps, cosine_distance, map_distance
+from hardy.losses.features import Clip, Distance, class_activation_maps, cosine_distance, map_distance, of_class
 from hardy.losses.logits import cross_entropy
 from hardy.losses.transport import cosine_costs, transport_distance
 from hardy.models.classifier import Classifier
@@ -57,8 +57,8 @@ class InfoFeature(Iterative):
     ce_weight: float = 1.0
     classes: Literal["label", "predicted", "all"] = "label"  # whose maps; predicted: for the unperturbed image
     clip: Clip = "terms"  # negative values become 0 before the sum over channels, after it, or not at all
-    distance: Literal["l2", "squared"] = "l2"
-    over: Literal["sum", "mean"] = "sum"  # of the squared differences of all entries
+    distance: Distance = "l2"
+    over: Literal["sum", "mean"] = "sum"  # of the differences of all entries; nothing to the cosine
     floor: float = 1e-12  # inside the root of l2, which without it has no gradient at x
 
     def __post_init__(self) -> None:
@@ -83,7 +83,7 @@ class InfoFeature(Iterative):
     def summary(self) -> str:
         of = {"label": "the label", "predicted": "the predicted class", "all": "all classes"}[self.classes]
         clipped = {"terms": "clipped before the sum", "sum": "clipped after the sum", "none": "not clipped"}[self.clip]
-        form = f"l2, floor {self.floor:g}" if self.distance == "l2" else "squared"
+        form = f"l2, floor {self.floor:g}" if self.distance == "l2" else self.distance
         return (
             f"InfoFeature, {self.ce_weight:g} cross-entropy + {self.weight:g} distance of the activation maps of {of} "
             f"({clipped}; {form}, {self.over}){self.walk.summary.removeprefix(f'PGD on {self.walk.loss}')}"
@@ -122,8 +122,8 @@ class InfoFeature(Iterative):
 
 
 def _of_classes(maps: Tensor, classes: Tensor | None) -> Tensor:
-    """(N, 1, h, w) of (N, K, h, w): the map of one class for each image; all of them for None."""
-    return maps if classes is None else maps[torch.arange(len(maps), device=maps.device), classes].unsqueeze(1)
+    """The map of one class for each image; all of them for None."""
+    return maps if classes is None else of_class(maps, classes)
 
 
 def _ascended(loss: Callable[[Images], Tensor], x_adv: Images, x: Images, ball: Ball, alpha: float) -> Images:

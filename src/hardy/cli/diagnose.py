@@ -21,11 +21,10 @@ from hardy.errors import UsageError
 from hardy.evaluation.diagnosis import Diagnosis, diagnose
 from hardy.evaluation.sign_kinds import GRADIENT, Result, Sign
 from hardy.files import digest, write_text
-from hardy.models.checkpoints import read_weights
+from hardy.models.checkpoints import surrogate_for
 from hardy.models.published import find
 from hardy.training.precision import Precision, prepare
 
-SURROGATE = "standard-cifar10-small"  # published: trained plainly on CIFAR-10
 _ORDER: tuple[Result, ...] = ("seen", "not seen", "not enough images", "not tested")  # as people read them
 _SHORT = {  # numbers whose names would make the table wide
     "gradient of these exactly zero or not finite": "zero or not finite",
@@ -104,15 +103,14 @@ def _surrogate(options: Options, it: Subject, told: Told) -> Subject | None:
                 f"--surrogate {options.surrogate} is the network itself; name another one, plainly trained."
             )
         return other
-    file = find(SURROGATE)
-    _, header = read_weights(file)
-    if (list(it.test.shape), list(it.test.classes)) != (header["shape"], header["class names"]):
+    name = surrogate_for(it.test.shape, it.test.classes)
+    if name is None:
         err.print("No plainly trained network is known for these images; --surrogate names one, to test transfer.")
         return None
-    if _same({"weights sha256": digest(file)}, it):
-        err.print(f"{SURROGATE} itself is what transfer would be tested from; --surrogate names another network.")
+    if _same({"weights sha256": digest(find(name))}, it):
+        err.print(f"{name} itself is what transfer would be tested from; --surrogate names another network.")
         return None
-    return subject(Path(SURROGATE), told, it.test)
+    return subject(Path(name), told, it.test)
 
 
 def _same(about: Mapping[str, object], it: Subject) -> bool:

@@ -21,7 +21,11 @@ from hardy.models.own import OwnNetwork, own
 
 T = TypeVar("T")
 
-_WORDS = {"data": "data set", "model": "network"}  # what a field is called where its name says too little
+_WORDS = {
+    "data": "data set",
+    "model": "network",
+    "inner": "objective",
+}  # what a field is called where its name says too little
 
 
 def number(text: str) -> float:

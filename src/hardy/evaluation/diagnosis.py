@@ -26,7 +26,7 @@ from hardy.attacks.nattack import NATTACK
 from hardy.attacks.pgd import PGD, cw, fgsm, gradient_at
 from hardy.attacks.square import Square
 from hardy.data.split import Split
-from hardy.describe import fitted, require
+from hardy.describe import fitted, require, settings
 from hardy.errors import UsageError
 from hardy.evaluation import sign_kinds as kinds
 from hardy.evaluation import signs
@@ -44,7 +44,7 @@ from hardy.results import Measurement
 _AVERAGED_PASSES = 10  # of a random network, for one gradient
 
 
-@dataclass(frozen=True)
+@settings
 class Plan:
     """How much is done: by default AutoAttack's standard version, and NATTACK as published on what is left of 32 images.
 

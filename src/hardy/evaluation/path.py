@@ -1,6 +1,7 @@
 """The path of an attack: its images after each wanted number of iterations, of one run to the end."""
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from hardy.attacks.attack import Attack, Forward, Iterative, check_found
@@ -22,12 +23,11 @@ def walk(
 
     Raises: FailedError for NaN or infinite pixels.
     """
-    view = attack.view(f)
-    state = attack.start(view, x, target, noise)
+    states = attack.states(attack.view(f), x, target, noise)
+    state = next(states)
     made = 0
     for count in counts:
-        while made < count and not bool(state.done.all()):
-            state = attack.advance(view, x, target, state)
+        for state in islice(states, count - made):  # noqa: B007 - the newest is wanted
             made += 1
         check_found(state.x_adv)
         yield count, state.x_adv

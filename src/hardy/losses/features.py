@@ -7,9 +7,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hardy.errors import UsageError
-from hardy.types import Features, Maps, PerSample
+from hardy.types import Features, Labels, Maps, PerSample
 
 Clip = Literal["terms", "sum", "none"]
+Distance = Literal["l2", "squared", "l1", "cosine"]
 
 
 def class_activation_maps(maps: Maps, weight: Tensor, clip: Clip = "terms") -> Tensor:
@@ -37,20 +38,31 @@ def _weighed(maps: Maps, weight: Tensor) -> Tensor:
     return torch.einsum("ndhw,kd->nkhw", maps, weight)
 
 
+def of_class(maps: Tensor, y: Labels) -> Tensor:
+    """(N, 1, h, w) of (N, K, h, w): the map of one class for each image."""
+    return maps[torch.arange(len(maps), device=maps.device), y].unsqueeze(1)
+
+
 def map_distance(
     a: Tensor,
     b: Tensor,
-    norm: Literal["l2", "squared"] = "l2",
+    norm: Distance = "l2",
     over: Literal["sum", "mean"] = "sum",
     floor: float = 1e-12,
 ) -> PerSample:
-    """How far apart the maps of an image are: sqrt(s + floor), or s, where s sums or averages (a - b)^2 over all entries.
+    """How far apart the maps of an image are.
+
+    sqrt(s + floor) for "l2", s for "squared" and "l1", where s sums or averages (a - b)^2, or |a - b|, over all entries; for
+    "cosine" max(0, 1 - cos(a, b)).
 
     a, b: (N, ...). floor: without it the root has no gradient where the maps are equal; with it that is 0.
     """
-    square = (a - b).square().flatten(1)
-    s = square.sum(1) if over == "sum" else square.mean(1)
-    return s if norm == "squared" else (s + floor).sqrt()
+    a, b = a.flatten(1), b.flatten(1)
+    if norm == "cosine":
+        return cosine_distance(a, b)
+    parts = (a - b).abs() if norm == "l1" else (a - b).square()
+    s = parts.sum(1) if over == "sum" else parts.mean(1)
+    return (s + floor).sqrt() if norm == "l2" else s
 
 
 def cosine_distance(a: Features, b: Features) -> PerSample:

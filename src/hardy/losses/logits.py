@@ -5,13 +5,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hardy.errors import UsageError
+from hardy.losses.labels import smoothed
 from hardy.types import Labels, Logits, PerSample, Probs
 
 _TINY = 1e-30  # below it a probability's logarithm is cut off, so that gradients through the target stay finite
 
 
-def cross_entropy(logits: Logits, y: Labels) -> PerSample:
-    """-log p_y."""
+def cross_entropy(logits: Logits, y: Labels, smoothing: float = 0.0) -> PerSample:
+    """-log p_y; with `smoothing`, of labels with 1 - smoothing on y and the rest in equal parts on the other classes."""
+    if smoothing:
+        return soft_cross_entropy(logits, smoothed(y, logits.shape[1], 1 - smoothing))
     return F.cross_entropy(logits, y, reduction="none")
 
 
@@ -23,6 +26,11 @@ def soft_cross_entropy(logits: Logits, target: Probs) -> PerSample:
 def kl(logits: Logits, target: Probs) -> PerSample:
     """KL(t || softmax(logits)) = sum_c t_c (log t_c - log p_c). The gradient reaches the target too."""
     return (target * (target.clamp_min(_TINY).log() - logits.log_softmax(1))).sum(1)
+
+
+def log_not(logits: Logits, c: Labels) -> PerSample:
+    """log(1 - p_c): finite for any finite logits."""
+    return logits.scatter(1, c[:, None], -torch.inf).logsumexp(1) - logits.logsumexp(1)
 
 
 def runner_up(logits: Logits, y: Labels) -> PerSample:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +19,8 @@ from hardy.models.classifier import Architecture, Classifier, outside_inference
 from hardy.models.published import find, published
 
 Which = Literal["best", "last"]
+
+_PLAIN = "standard-cifar10-small"  # published: trained plainly on CIFAR-10
 
 
 def save_weights(
@@ -127,6 +129,13 @@ def load(source: Path | str, which: Which | None = None) -> Classifier:
         raise UsageError(f"{path} names a network that cannot be built: {error}") from error
     fill(model, tensors, str(path))
     return model.eval()
+
+
+def surrogate_for(shape: Sequence[int], classes: Sequence[str]) -> str | None:
+    """The name of a published network that was trained plainly on such images, to test transfer from; None without one."""
+    _, header = read_weights(find(_PLAIN))
+    fits = (list(shape), list(classes)) == (header["shape"], header["class names"])
+    return _PLAIN if fits else None
 
 
 def fill(model: Classifier, tensors: Mapping[str, Tensor], place: str) -> None:

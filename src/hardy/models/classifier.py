@@ -15,7 +15,7 @@ from hardy.models.folding import can_be_folded, folded
 from hardy.randomness import Noise
 from hardy.types import Features, Images, Logits, Maps
 
-BatchNormMode = Literal["eval", "train"]
+BatchNormMode = Literal["eval", "train", "batch"]
 
 
 class Classifier(nn.Module, ABC):
@@ -207,18 +207,21 @@ def crafting(model: object, batch_norm: BatchNormMode = "eval") -> Iterator[None
     """The network as attacks see it: parameters without gradient, batch norm in the named mode; all restored on exit.
 
     "eval" uses the running statistics and leaves them bit-identical. "train" uses those of the batch and lets every
-    forward pass update the running ones, as the RLFAT and Madry code does. Of a function that is no module nothing is known,
+    forward pass update the running ones, as the RLFAT and Madry code does. "batch" uses those of the batch and leaves the
+    running ones bit-identical, as the AVmixup code does. Of a function that is no module nothing is known,
     and nothing changed. Inside, torch's inference mode is off: it allows no gradients.
 
     Raises: UsageError for a network whose parameters or buffers were made in inference mode.
     """
     network = model if isinstance(model, nn.Module) else nn.Module()
     modes = {module: module.training for module in network.modules()}
-    wanted = {parameter: parameter.requires_grad for parameter in network.parameters()}
+    # one that is no leaf stands in for a parameter within a functional call: its gradient cannot be turned off
+    wanted = {parameter: parameter.requires_grad for parameter in network.parameters() if parameter.is_leaf}
+    kept = {buffer: buffer.clone() for buffer in network.buffers()} if batch_norm == "batch" else {}
     if any(tensor.is_inference() for tensor in (*wanted, *network.buffers())):
         raise UsageError("The network was made in torch's inference mode, which allows no gradients; make it outside.")
     try:
-        network.train(batch_norm == "train")
+        network.train(batch_norm != "eval")
         for parameter in wanted:
             parameter.requires_grad_(False)
         with outside_inference(), ExitStack() as quick:
@@ -227,6 +230,8 @@ def crafting(model: object, batch_norm: BatchNormMode = "eval") -> Iterator[None
                     quick.enter_context(module.quickened())
             yield
     finally:
+        for buffer, value in kept.items():
+            buffer.copy_(value)
         for module, mode in modes.items():
             module.training = mode
         for parameter, needed in wanted.items():

@@ -16,11 +16,12 @@ Differs: KL is exact, where the authors' Keras clips probabilities to [1e-7, 1].
 
 from torch import Tensor
 
-from hardy.attacks import KL, PGD, Attack, Ball
+from hardy.attacks import KL, PGD, Attack
 from hardy.data.block_shuffle import Cuts, block_shuffle
 from hardy.describe import require, settings
+from hardy.losses.labels import check_smoothing
 from hardy.losses.logits import cross_entropy, kl, squared_distance
-from hardy.models.classifier import BatchNormMode, Classifier, crafting
+from hardy.models.classifier import BatchNormMode, Classifier
 from hardy.objectives.objective import Objective, Terms
 from hardy.objectives.trades import away_from_clean
 from hardy.randomness import Noise
@@ -37,23 +38,21 @@ class RLFATP(Objective):
     cuts: Cuts = "random"
     per_image: bool = False  # a shuffle for each image instead of one for the batch
     batch_norm: BatchNormMode = "eval"  # its mode while crafting
+    smoothing: float = 0.0  # share of the label spread over the other classes in the cross-entropy
 
     def __post_init__(self) -> None:
-        _check(self.eta, self.k)
-
-    @property
-    def ball(self) -> Ball:
-        return self.attack.ball
+        _check(self.eta, self.k, self.smoothing)
 
     def check(self, shape: tuple[int, int, int]) -> None:
         side = min(shape[1:])
         require(self.k <= side, "objective.k", self.k, f"the number of blocks, 1 to the image's side ({side})")
 
-    def __call__(self, model: Classifier, x: Images, y: Labels, noise: Noise) -> Terms:
-        with crafting(model, self.batch_norm):
-            x_adv = self.attack.perturb(model, x, y, noise)
-        shuffled = model(block_shuffle(x_adv, self.k, noise.derive("rbs"), cuts=self.cuts, per_image=self.per_image))
-        return {"local": cross_entropy(shuffled, y).mean(), **_transfer(model, x_adv, shuffled, self.eta)}
+    def terms(self, model: Classifier, x: Images, y: Labels, made: Images, noise: Noise) -> Terms:
+        shuffled = model(block_shuffle(made, self.k, noise.derive("rbs"), cuts=self.cuts, per_image=self.per_image))
+        return {
+            "local": cross_entropy(shuffled, y, self.smoothing).mean(),
+            **_transfer(model, made, shuffled, self.eta),
+        }
 
 
 @settings
@@ -67,33 +66,33 @@ class RLFATT(Objective):
     cuts: Cuts = "random"
     per_image: bool = False  # a shuffle for each image instead of one for the batch
     batch_norm: BatchNormMode = "eval"  # its mode while crafting
+    smoothing: float = 0.0  # share of the label spread over the other classes in the cross-entropy
 
     def __post_init__(self) -> None:
         require(self.beta >= 0, "beta", self.beta, "at least 0")
-        _check(self.eta, self.k)
-
-    @property
-    def ball(self) -> Ball:
-        return self.attack.ball
+        _check(self.eta, self.k, self.smoothing)
 
     def check(self, shape: tuple[int, int, int]) -> None:
         side = min(shape[1:])
         require(self.k <= side, "objective.k", self.k, f"the number of blocks, 1 to the image's side ({side})")
 
-    def __call__(self, model: Classifier, x: Images, y: Labels, noise: Noise) -> Terms:
-        x_adv = away_from_clean(model, x, self.attack, self.batch_norm, noise)
+    def craft(self, model: Classifier, x: Images, y: Labels, noise: Noise) -> Images:
+        return away_from_clean(model, x, self.attack, self.batch_norm, noise)
+
+    def terms(self, model: Classifier, x: Images, y: Labels, made: Images, noise: Noise) -> Terms:
         clean = model(x)
-        shuffled = model(block_shuffle(x_adv, self.k, noise.derive("rbs"), cuts=self.cuts, per_image=self.per_image))
+        shuffled = model(block_shuffle(made, self.k, noise.derive("rbs"), cuts=self.cuts, per_image=self.per_image))
         return {
-            "natural": cross_entropy(clean, y).mean(),
+            "natural": cross_entropy(clean, y, self.smoothing).mean(),
             "local agreement": self.beta * kl(shuffled, clean.softmax(1)).mean(),
-            **_transfer(model, x_adv, shuffled, self.eta),
+            **_transfer(model, made, shuffled, self.eta),
         }
 
 
-def _check(eta: float, k: int) -> None:
+def _check(eta: float, k: int, smoothing: float) -> None:
     require(eta >= 0, "eta", eta, "at least 0")
     require(k >= 1, "k", k, "at least 1 block")
+    check_smoothing(smoothing)
 
 
 def _transfer(model: Classifier, x_adv: Images, shuffled: Logits, eta: float) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ minimise   E[ CE(f(x), y) ]
 """
 
 from hardy.describe import settings
+from hardy.losses.labels import check_smoothing
 from hardy.losses.logits import cross_entropy
 from hardy.models.classifier import Classifier
 from hardy.objectives.objective import Objective, Terms
@@ -15,6 +16,10 @@ from hardy.types import Images, Labels
 class Standard(Objective):
     """Cross-entropy of clean images."""
 
-    def __call__(self, model: Classifier, x: Images, y: Labels, noise: Noise) -> Terms:
-        del noise
-        return {"natural": cross_entropy(model(x), y).mean()}
+    smoothing: float = 0.0  # share of the label spread over the other classes
+
+    def __post_init__(self) -> None:
+        check_smoothing(self.smoothing)
+
+    def terms(self, model: Classifier, x: Images, y: Labels, made: Images, noise: Noise) -> Terms:
+        return {"natural": cross_entropy(model(x), y, self.smoothing).mean()}

@@ -7,8 +7,9 @@ Differs: the authors run the clean images through the network twice, which count
          here once. Like their code it starts from x + 0.001 N(0, 1) rather than from a uniform point of the ball.
 """
 
-from hardy.attacks import KL, PGD, Attack, Ball
+from hardy.attacks import KL, PGD, Attack
 from hardy.describe import require, settings
+from hardy.losses.labels import check_smoothing
 from hardy.losses.logits import cross_entropy, kl
 from hardy.models.classifier import BatchNormMode, Classifier, crafting
 from hardy.objectives.objective import Objective, Terms
@@ -23,19 +24,19 @@ class TRADES(Objective):
     attack: Attack = PGD(start_at="gaussian", loss=KL())  # maximises KL from the clean prediction
     beta: float = 6.0  # weight of agreement; 1/lambda in the TRADES paper, lambda in the RLFAT paper
     batch_norm: BatchNormMode = "eval"  # its mode while crafting
+    smoothing: float = 0.0  # share of the label spread over the other classes in the cross-entropy
 
     def __post_init__(self) -> None:
         require(self.beta >= 0, "beta", self.beta, "at least 0")
+        check_smoothing(self.smoothing)
 
-    @property
-    def ball(self) -> Ball:
-        return self.attack.ball
+    def craft(self, model: Classifier, x: Images, y: Labels, noise: Noise) -> Images:
+        return away_from_clean(model, x, self.attack, self.batch_norm, noise)
 
-    def __call__(self, model: Classifier, x: Images, y: Labels, noise: Noise) -> Terms:
-        x_adv = away_from_clean(model, x, self.attack, self.batch_norm, noise)
-        clean, perturbed = model(x), model(x_adv)  # two passes: batch-norm statistics must not mix
+    def terms(self, model: Classifier, x: Images, y: Labels, made: Images, noise: Noise) -> Terms:
+        clean, perturbed = model(x), model(made)  # two passes: batch-norm statistics must not mix
         return {
-            "natural": cross_entropy(clean, y).mean(),
+            "natural": cross_entropy(clean, y, self.smoothing).mean(),
             "agreement": self.beta * kl(perturbed, clean.softmax(1)).mean(),
         }
 

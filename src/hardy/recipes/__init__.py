@@ -1,27 +1,46 @@
 """Papers as data: named runs. Importing builds nothing."""
 
 from hardy.errors import unknown
-from hardy.recipes import digits, folder, rlfat2020, small
+from hardy.objectives import AWP
+from hardy.recipes import comparison, digits, folder, infofeature2021, rat2021, references, rlfat2020, small
 from hardy.recipes.table import Table
 from hardy.training.run import Run
 
+_AWP = "awp-"
+
 
 def recipes() -> dict[str, Run]:
-    """Every recipe by its name, <method>-<data>[-small]."""
-    return {**digits.recipes(), **rlfat2020.recipes(), **small.recipes(), **folder.recipes()}
+    """Every recipe by its name: <method>-<data>[-small], or <method>-<data>-<paper> where other papers have that method, too."""
+    return {
+        **digits.recipes(),
+        **rlfat2020.recipes(),
+        **infofeature2021.recipes(),
+        **rat2021.recipes(),
+        **references.recipes(),
+        **small.recipes(),
+        **folder.recipes(),
+    }
 
 
 def recipe(name: str) -> Run:
-    """The recipe of that name. Raises: UsageError, with the nearest names, if there is none."""
+    """The recipe of that name. `awp-` before any name puts AWP around that recipe's objective, unless it has it already.
+
+    Raises: UsageError, with the nearest names, if there is none.
+    """
     known = recipes()
-    if name not in known:
+    if name in known:
+        return known[name]
+    if not name.startswith(_AWP):
         raise unknown("recipe", name, known)
-    return known[name]
+    plain = {_AWP + other: run for other, run in known.items() if not isinstance(run.objective, AWP)}
+    if name not in plain:
+        raise unknown("recipe", name, {**known, **plain})
+    return references.with_awp(plain[name])
 
 
 def tables() -> dict[str, Table]:
     """Every table by its name."""
-    return rlfat2020.tables()
+    return {**rlfat2020.tables(), **comparison.tables()}
 
 
 __all__ = ["recipe", "recipes", "tables"]

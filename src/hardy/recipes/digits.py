@@ -9,7 +9,7 @@ Nothing here is from a paper.
 from hardy.attacks import PGD, Linf
 from hardy.data.digits import Digits
 from hardy.models import small_cnn
-from hardy.recipes.settings import METHODS, objective
+from hardy.recipes.methods import METHODS, Inner, objective
 from hardy.training.optim import Adam, OneCycle
 from hardy.training.run import Run, Validation
 
@@ -23,7 +23,7 @@ def recipes() -> dict[str, Run]:
             name=f"{method}-digits",
             data=Digits(),
             model=small_cnn(),
-            objective=objective(method, Linf(EPS), 7),
+            objective=objective(method, Inner(Linf(EPS), 7)),
             optimizer=Adam(lr=3e-3, schedule=OneCycle()),
             epochs=40,
             batch=64,

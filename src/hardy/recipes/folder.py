@@ -11,7 +11,7 @@ from hardy.attacks import PGD, Linf
 from hardy.data.augment import Augment
 from hardy.data.folder import Folder
 from hardy.models import preact_resnet_18
-from hardy.recipes.settings import METHODS, objective
+from hardy.recipes.methods import METHODS, Inner, objective
 from hardy.training.optim import Adam, Cosine
 from hardy.training.run import Run, Validation
 
@@ -23,7 +23,7 @@ def recipes() -> dict[str, Run]:
             name=f"{method}-folder",
             data=Folder(path="images"),
             model=preact_resnet_18(width=32),
-            objective=objective(method, Linf(8 / 255), 7, 2 / 255),
+            objective=objective(method, Inner(Linf(8 / 255), 7, 2 / 255)),
             optimizer=Adam(lr=1e-3, schedule=Cosine()),
             epochs=30,
             batch=32,

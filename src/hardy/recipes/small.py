@@ -12,7 +12,7 @@ from hardy.data.augment import Augment
 from hardy.data.cifar import CIFAR10, CIFAR100
 from hardy.data.dataset import Dataset
 from hardy.models import preact_resnet_18
-from hardy.recipes.settings import METHODS, objective
+from hardy.recipes.methods import METHODS, Inner, objective
 from hardy.training.optim import Adam
 from hardy.training.run import Run, Validation
 
@@ -26,7 +26,7 @@ def recipes() -> dict[str, Run]:
             name=f"{method}-{name}-small",
             data=data,
             model=preact_resnet_18(width=16),
-            objective=objective(method, Linf(8 / 255), 7, 2 / 255),
+            objective=objective(method, Inner(Linf(8 / 255), 7, 2 / 255)),
             optimizer=Adam(lr=1e-3),
             epochs=50,
             batch=128,

@@ -1,11 +1,13 @@
 """Table: a table of a paper as data: rows are runs, columns measurements, cells the paper's numbers and their places."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from hardy.attacks import Attack
+from hardy.attacks.balls import Ball
 from hardy.errors import unknown
+from hardy.evaluation.diagnosis import Plan
 from hardy.training.run import Run
 
 Scale = Literal["smoke", "small", "paper"]
@@ -34,6 +36,14 @@ class Column:
 
 
 @dataclass(frozen=True)
+class Diagnosed:
+    """The diagnosis that stands beside each row: the ball in which attacks look, and how much is done."""
+
+    ball: Ball
+    plan: Plan
+
+
+@dataclass(frozen=True)
 class Cell:
     """A number of the paper, as a fraction, and where in the paper it stands."""
 
@@ -45,7 +55,8 @@ class Cell:
 class Table:
     """A table of a paper. A row or cell that the paper has not is there without a number.
 
-    scales: what each scale is, in words; numbers of different scales never stand in one table.
+    scales: what each scale is, in words, for those that the table has; numbers of different scales never stand in one table.
+    diagnoses: at each scale, where each row's verdict is given.
     """
 
     name: str
@@ -54,6 +65,7 @@ class Table:
     columns: tuple[Column, ...]
     cells: Mapping[tuple[str, str], Cell]  # by the titles of row and column
     scales: Mapping[Scale, str]
+    diagnoses: Mapping[Scale, Diagnosed] = field(default_factory=dict)
 
 
 def cells_of(

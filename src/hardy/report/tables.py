@@ -1,6 +1,6 @@
 """Tables: the paper's number, the measured one, its interval and their difference, as lines of cells and as Markdown."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hardy.results import Measurement
@@ -37,8 +37,31 @@ def _percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f}"
 
 
-def markdown(title: str, remarks: Sequence[str], lines: Sequence[Line]) -> str:
+def wide(
+    lines: Sequence[Line], verdicts: Mapping[tuple[str, int], str]
+) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """(heads, rows) of a table without numbers of a paper: a row for each method and seed, a column for each attack.
+
+    verdicts: by method and seed, of those that were diagnosed.
+    """
+    columns = list(dict.fromkeys(line.column for line in lines))
+    images = {line.column: line.measured.n for line in lines if line.measured}
+    found = {(line.row, line.seed, line.column): line.measured for line in lines}
+    heads = ("method", "seed", *(f"{c}, {images[c]:,} images" if c in images else c for c in columns), "verdict")
+    rows = [
+        (row, str(seed), *(_with_interval(found.get((row, seed, c))) for c in columns), verdicts.get((row, seed), "–"))
+        for row, seed in dict.fromkeys((line.row, line.seed) for line in lines)
+    ]
+    return heads, rows
+
+
+def _with_interval(row: Measurement | None) -> str:
+    if row is None:
+        return "–"
+    return _percent(row.value) + ("" if row.low is None else f" [{_percent(row.low)}, {_percent(row.high)}]")
+
+
+def markdown(title: str, remarks: Sequence[str], heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A page with the table and, below it, the remarks."""
-    rows = [HEADS, tuple("---" for _ in HEADS), *(line.cells() for line in lines)]
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    table = "\n".join(f"| {' | '.join(row)} |" for row in (heads, ["---"] * len(heads), *rows))
     return "\n\n".join([f"# {title}", table, *remarks]) + "\n"

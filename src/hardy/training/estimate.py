@@ -5,6 +5,7 @@ import time
 import torch
 
 from hardy.models.classifier import frozen
+from hardy.objectives.objective import loss_of
 from hardy.randomness import Noise
 from hardy.training.precision import prepare
 from hardy.training.run import Run
@@ -29,8 +30,7 @@ def seconds_per_step(run: Run, device: torch.device) -> float:
         x = noise.uniform(run.data.shape)
         y = noise.integers(run.data.classes, ())
         started = time.perf_counter()
-        terms = step(x, y, noise)
-        torch.stack(list(terms.values())).sum().backward()
+        loss_of(step(x, y, noise)).backward()
         optimizer.step()
         _wait(device)
         return time.perf_counter() - started

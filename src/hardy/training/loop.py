@@ -19,6 +19,7 @@ from hardy.evaluation.stream import Outcome, classify, under_attack
 from hardy.files import WriteError
 from hardy.models.classifier import Classifier, ieee_convolutions
 from hardy.models.own import seeded
+from hardy.objectives.objective import loss_of
 from hardy.randomness import Noise
 from hardy.training.events import Events
 from hardy.training.notices import notices
@@ -149,19 +150,29 @@ def _make(training: _Training, step: Step, x: Images, y: Labels) -> None:
     run, progress = training.run, (training.step + 0.5) / training.total
     for group in training.optimizer.param_groups:
         group["lr"] = run.optimizer.lr * run.optimizer.schedule(progress)
-    noise = Noise.of_batch(len(x), run.seed, step=training.step, purpose="objective", device=x.device)
     training.model.train()
-    with seeded(Noise.of_batch(1, run.seed, step=training.step, purpose="torch"), x.device):  # for dropout and its like
-        terms = step(x, y, noise)
     training.optimizer.zero_grad(set_to_none=True)
-    torch.stack(list(terms.values())).sum().backward()
+    with seeded(Noise.of_batch(1, run.seed, step=training.step, purpose="torch"), x.device):  # for dropout and its like
+        terms = _backward(training, step, x, y)
     if run.optimizer.clip is not None:
         nn.utils.clip_grad_norm_(training.model.parameters(), run.optimizer.clip)
     training.optimizer.step()
     training.step += 1
     if run.average is not None and training.average is not None:
         run.average.update(training.average, training.model, training.step)
-    training.pending.append({name: value.detach() for name, value in terms.items()})
+    training.pending.append(terms)
+
+
+def _backward(training: _Training, step: Step, x: Images, y: Labels) -> dict[str, Tensor]:
+    """The terms of a batch, detached, and the gradient of their sum on the parameters; in parts where the run wants these."""
+    noise = Noise.of_batch(len(x), training.run.seed, step=training.step, purpose="objective", device=x.device)
+    sums: dict[str, Tensor] = {}
+    for some in torch.arange(len(x), device=x.device).split(training.run.micro_batch or len(x)):
+        share = len(some) / len(x)
+        terms = step(x[some], y[some], noise[some])
+        (share * loss_of(terms)).backward()
+        sums = {name: share * value.detach() + sums.get(name, 0.0) for name, value in terms.items()}
+    return sums
 
 
 def _finite_terms(training: _Training) -> list[dict[str, float]]:

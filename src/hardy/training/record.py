@@ -100,6 +100,12 @@ def read_precision(path: Path) -> Precision:
     return found if found in ("float32", "bfloat16") else "auto"
 
 
+def read_id(path: Path) -> str:
+    """A run's id, as it was when the run began: a version with more settings has another for the same ones."""
+    found = _told(path).get("id")
+    return found if isinstance(found, str) else fingerprint(read_run(path))
+
+
 def refuse_other_labels(path: Path, part: Split) -> None:
     """Raises UsageError where the run in a folder began with other classes, or with other images in them."""
     # runs of before the entry was written go on

@@ -42,6 +42,7 @@ class Run:
     epochs: int | None = None  # length; exactly one of epochs and steps
     steps: int | None = None
     batch: int = 128
+    micro_batch: int | None = None  # images in the network at once, which a batch is split into; None: all
     augment: Augment = Augment()
     extra: Extra | None = None  # more training images, mixed into each batch; an epoch is one pass over the data's own
     average: EMA | None = None
@@ -60,11 +61,22 @@ class Run:
         length = self.steps if self.epochs is None else self.epochs
         require(length is not None and length >= 1, "length", length, "at least 1")
         require(self.batch >= 1, "batch", self.batch, "at least 1")
+        self._check_micro_batch()
         if self.extra is not None:
             mixed = 0 < self.own_batch < self.batch
             given = f"{self.extra.fraction:g} in a batch of {self.batch}"
             require(mixed, "extra.fraction", given, "such that a batch has images of both kinds")
         require(0 <= self.seed < 2**32, "seed", self.seed, "in [0, 2**32)")
+
+    def _check_micro_batch(self) -> None:
+        if self.micro_batch is None:
+            return
+        require(1 <= self.micro_batch <= self.batch, "micro_batch", self.micro_batch, f"in 1..{self.batch}, or None")
+        if self.objective.coupled and self.micro_batch < self.batch:
+            raise UsageError(
+                f"micro_batch is {self.micro_batch}; {type(self.objective).__name__} looks at the images of a batch together, "
+                "and takes only whole batches: leave it at None."
+            )
 
     @property
     def own_batch(self) -> int:

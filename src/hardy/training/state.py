@@ -19,11 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hardy.describe import describe, fingerprint
+from hardy.describe import describe
 from hardy.errors import UsageError
 from hardy.files import PARTIAL, WriteError, digest, write_bytes
 from hardy.models.checkpoints import read_weights, save_weights
-from hardy.training.record import append_metrics, open_folder, trim_metrics
+from hardy.training.record import append_metrics, open_folder, read_id, trim_metrics
 from hardy.training.run import Run
 
 _OURS = re.compile(
@@ -58,6 +58,7 @@ class Folder:
         self.path, self.run, self.shape, self.classes, self.steps = path, run, shape, classes, about.get("steps")
         self.checkpoints = path / "checkpoints"
         open_folder(path, run, {"classes": len(classes), "shape": list(shape), **about})
+        self.id = read_id(path)
         for leftover in (*path.glob(f".*{PARTIAL}"), *self.checkpoints.glob(f".*{PARTIAL}")):
             if _OURS.match(leftover.name) and leftover.is_file():
                 leftover.unlink(missing_ok=True)
@@ -109,7 +110,7 @@ class Folder:
         """The step of the weights that users load, of this run; None where there are none."""
         with contextlib.suppress(UsageError):
             _, header = read_weights(self.path / "last.safetensors")
-            return header["step"] if header.get("id") == fingerprint(self.run) else None
+            return header["step"] if header.get("id") == self.id else None
         return None
 
     def last_step(self) -> int | None:
@@ -126,7 +127,7 @@ class Folder:
     def _save(self, path: Path, weights: Mapping[str, Tensor], step: int) -> None:
         about = {
             "run": self.run.name,
-            "id": fingerprint(self.run),
+            "id": self.id,
             "step": step,
             "steps": self.steps,
             "data": describe(self.run.data),
