@@ -4,6 +4,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
+from glob import escape
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +12,13 @@ import torch
 
 from hardy.attacks.attack import Attack
 from hardy.describe import fingerprint, settings
-from hardy.errors import HardyError
+from hardy.errors import HardyError, UsageError
 from hardy.jobs.measure import about_weights, known, measured
 from hardy.models.checkpoints import read_weights
 from hardy.results import Measurement
 from hardy.training.loop import Watch, train
 from hardy.training.precision import Precision, this_device
+from hardy.training.record import read_id, read_run
 from hardy.training.run import Run
 
 
@@ -47,6 +49,13 @@ def _read(weights: Path, state: tuple[int, ...]) -> tuple[dict[str, Any], dict[s
     del state  # it tells when to read anew: a queue asks often
     _, header = read_weights(weights)
     return header, about_weights(weights, "last", header)
+
+
+def _holds(path: Path, run: Run) -> bool:
+    """Whether a folder holds a run of these settings, as this version reads them."""
+    with contextlib.suppress(UsageError):
+        return read_run(path) == run
+    return False
 
 
 class Job(ABC):
@@ -80,8 +89,12 @@ class Train(Job):
 
     @property
     def folder(self) -> Path:
-        """Where the run is, or will be."""
-        return Path(self.into) / f"{self.run.name}-seed{self.run.seed}-{fingerprint(self.run)[:6]}"
+        """Where the run is, or will be: one that began when its settings had another id is found by the settings."""
+        into, name = Path(self.into), f"{self.run.name}-seed{self.run.seed}-"
+        now = into / f"{name}{fingerprint(self.run)[:6]}"
+        if now.exists():
+            return now
+        return next((path for path in sorted(into.glob(f"{escape(name)}*")) if _holds(path, self.run)), now)
 
     @property
     def name(self) -> str:
@@ -94,7 +107,9 @@ class Train(Job):
 
     def done(self) -> bool:
         header, _ = _told(self.weights)
-        return header.get("id") == fingerprint(self.run) and header.get("step") == header.get("steps")
+        with contextlib.suppress(UsageError):
+            return header.get("id") == read_id(self.folder) and header.get("step") == header.get("steps")
+        return False
 
     def execute(self, place: Place, watch: Watch) -> None:
         train(self.run, self.folder, data_root=place.data_root, offline=place.offline, device=place.on, watch=watch)
