@@ -466,7 +466,7 @@ SWAPS = [
     case("train pgdat-digits --average ema --average.decay 1", "decay is 1.0; it must be in [0, 1)"),
     case("train pgdat-digits --average.decay 0.9", "Unrecognized options: --average.decay, 0.9"),
     case("train pgdat-digits --objective rlfat", "no objective named 'rlfat'; did you mean", "rlfatt"),
-    case("train pgdat-digits --objective", "no objective named ''; known are", "pgdat, rlfatp"),
+    case("train pgdat-digits --objective", "no objective named ''; known are", "pgdat, rat, rlfatp"),
     case("train pgdat-digits --objective.beta 6", "Unrecognized options: --objective.beta, 6"),
     case("train pgdat-digits --objective.attack pgdat", "no attack named 'pgdat'; did you mean", "pgd"),
     case(
