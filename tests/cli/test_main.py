@@ -30,7 +30,16 @@ def test_every_command_has_help_and_exit_code_0(capsys, command):
     assert "usage: hardy" in ran.out
 
 
+@pytest.fixture
+def _nothing_held_back():
+    """What could not be written is held back by the console, and would come out in another test."""
+    yield
+    with console.out.capture():
+        pass
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+@pytest.mark.usefixtures("_nothing_held_back")
 @pytest.mark.parametrize("buffered", [True, False])
 @pytest.mark.parametrize("args", [(), ("list", "attacks"), ("demo", "--help")])
 def test_a_full_disk_under_standard_output_is_named(capsys, monkeypatch, args, buffered):
@@ -38,8 +47,6 @@ def test_a_full_disk_under_standard_output_is_named(capsys, monkeypatch, args, b
         monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(full, write_through=not buffered))
         assert main(list(args)) == 1
         assert capsys.readouterr().err == "hardy: Standard output: No space left on device.\n"
-    with console.out.capture():
-        pass  # what could not be written is still held back there, and would come out in another test
 
 
 def test_what_the_terminal_cannot_show_is_a_question_mark(capsys, monkeypatch, trained):
