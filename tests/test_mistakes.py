@@ -75,6 +75,8 @@ def shelf(tmp_path_factory) -> Path:
     (top / "file").write_text("mine")
     (top / "rows.json").write_text("[]")
     (top / "picture.png").write_bytes(b"mine")
+    (top / "analysed").mkdir()
+    (top / "analysed" / "shuffle.json").write_bytes(b"mine")
     (top / "foreign").mkdir()
     (top / "foreign" / "notes.txt").write_text("mine")
     (top / "empty").mkdir()
@@ -736,11 +738,12 @@ PLACES = [
     case("diagnose run --json file/found.json", "file/found.json cannot be written", "Not a directory", "a new file"),
     case("analyse eps run --out file", "file/eps.json cannot be written", "Not a directory", "a folder for new files"),
     case("analyse surface run --out /proc/none", "cannot be written", "--out names a folder for new files"),
-    case("analyse shuffle --out a.xyz", "name is '.xyz'; it must be one of png, svg, pdf"),
-    case("analyse shuffle --out picture.png", "picture.png exists already; --out names a new file"),
-    case("analyse shuffle --out link", "link exists already; --out names a new file"),
-    case("analyse shuffle --out file/a.png", "file/a.png cannot be written", "Not a directory", "a new file"),
-    case("analyse shuffle --out /proc/a.png", "/proc/a.png cannot be written", "--out names a new file"),
+    case("analyse shuffle --picture xyz", "picture is 'xyz'; it must be one of png, svg, pdf"),
+    case("analyse shuffle --out analysed", "shuffle.json exists already; --out names a folder for new files"),
+    case(
+        "analyse shuffle --out file", "file/shuffle.json cannot be written", "Not a directory", "a folder for new files"
+    ),
+    case("analyse shuffle --out /proc", "/proc/shuffle.json cannot be written", "--out names a folder for new files"),
 ]
 
 
