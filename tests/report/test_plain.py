@@ -1,9 +1,9 @@
-from hardy.report.document import Commands, Document, Drawn, Folded, Items, Paragraph, Section, grid
+from hardy.report.document import Commands, Document, Drawn, Folded, Heading, Items, Paragraph, Section, grid
 from hardy.report.figures import Pictures
 from hardy.report.plain import latex, markdown
 
 DOCUMENT = Document("Title", "A lead.", (Section("s", "First", (
-    Paragraph("Plain."), Paragraph("Look here.", warning=True), Items(("one", "two")),
+    Heading("Part"), Paragraph("Plain."), Paragraph("Look here.", warning=True), Items(("one", "two")),
     grid("Cells", ("a|b", "n"), (("x_1", "50 %"), ("y & z", "–"))),
     Folded("All of it: the numbers", (grid("More", ("c",), (("1",),)),)),
     Folded("Settings", (grid("", ("c",), (("2",),)),)),
@@ -13,7 +13,7 @@ DOCUMENT = Document("Title", "A lead.", (Section("s", "First", (
 
 def test_markdown_has_everything_in_order():
     assert markdown(DOCUMENT).split("\n\n") == [
-        "# Title", "A lead.", "## First", "Plain.", "**Look here.**", "- one\n- two", "**Cells**",
+        "# Title", "A lead.", "## First", "### Part", "Plain.", "**Look here.**", "- one\n- two", "**Cells**",
         "| a\\|b | n |\n| --- | ---: |\n| x_1 | 50 % |\n| y & z | – |", "### All of it: the numbers", "**More**",
         "| c |\n| --- |\n| 1 |", "### Settings", "| c |\n| --- |\n| 2 |", "*What is seen.*", "```sh\nhardy list\n```\n",
     ]  # fmt: skip

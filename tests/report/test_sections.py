@@ -166,7 +166,7 @@ def test_a_diagnosis_is_shown_with_its_evidence_one_of_no_shown_network_too(tmp_
 def test_an_analysis_is_shown_whole_with_the_command_that_made_it(tmp_path):
     analysis(tmp_path)
     section = made(tmp_path)["analyses"]
-    assert section.blocks[0].text == "The eps. It falls as `eps` grows."
+    assert [block.text for block in section.blocks[:2]] == ["The eps", "It falls as `eps` grows."]
     assert everything(section, Drawn)[0].figure.title == "both networks"
     assert tables(section)[0].rows[1] == ("8/255", "20.0", "30.0")
     assert everything(section, Commands)[0].lines == ("hardy analyse eps a b",)

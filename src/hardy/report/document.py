@@ -1,4 +1,4 @@
-"""Document: a report before it has a form: sections of paragraphs, tables, figures, commands and parts that unfold."""
+"""Document: a report before it has a form: sections of headings, paragraphs, tables, figures, commands and parts that unfold."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +13,13 @@ class Paragraph:
 
     text: str
     warning: bool = False
+
+
+@dataclass(frozen=True)
+class Heading:
+    """The title of what follows within a section."""
+
+    text: str
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class Folded:
     blocks: "tuple[Block, ...]"
 
 
-Block = Paragraph | Items | Grid | Drawn | Commands | Folded
+Block = Heading | Paragraph | Items | Grid | Drawn | Commands | Folded
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from hardy.report.analysis import Tabular
-from hardy.report.document import Block, Commands, Document, Drawn, Folded, Grid, Items, Paragraph
+from hardy.report.document import Block, Commands, Document, Drawn, Folded, Grid, Heading, Items, Paragraph
 
 _LATEX = {
     "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_", "{": r"\{", "}": r"\}",
@@ -21,6 +21,8 @@ def markdown(document: Document) -> str:
 
 def _in_markdown(block: Block) -> Iterator[str]:
     match block:
+        case Heading():
+            yield f"### {block.text}"
         case Paragraph():
             yield f"**{block.text}**" if block.warning else block.text
         case Items():

@@ -7,7 +7,19 @@ from hardy.describe import counted
 from hardy.report.accuracy import Papers, accuracy, beside_papers
 from hardy.report.analysis import Analysis
 from hardy.report.collect import Diagnosed, Found
-from hardy.report.document import Block, Commands, Document, Drawn, Folded, Grid, Items, Paragraph, Section, grid
+from hardy.report.document import (
+    Block,
+    Commands,
+    Document,
+    Drawn,
+    Folded,
+    Grid,
+    Heading,
+    Items,
+    Paragraph,
+    Section,
+    grid,
+)
 from hardy.report.subjects import Subject, subjects
 from hardy.report.training import training
 from hardy.results import Measurement
@@ -103,7 +115,8 @@ def _analysed(found: Found) -> Section | None:
 
 
 def _analysis(path: str, it: Analysis) -> Iterator[Block]:
-    yield Paragraph(f"{it.title}. {it.says}")
+    yield Heading(it.title)
+    yield Paragraph(it.says)
     if it.figure is not None:
         yield Drawn(it.figure, f"{it.title}: {it.figure.title}. The numbers are in the table below.")
     tables = tuple(Grid(table) for table in it.tables)
