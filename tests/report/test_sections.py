@@ -179,6 +179,13 @@ def test_other_measurements_have_a_table_of_their_own(tmp_path):
     )
 
 
+def test_accuracy_under_what_is_no_attack_is_another_measurement(tmp_path):
+    run(tmp_path / "a", [row(), row("accuracy under fog, severity 1", 0.25, settings={"attack": None})])
+    sections = made(tmp_path)
+    assert len(tables(sections["accuracy"])[0].heads) == 3
+    assert tables(sections["others"])[0].rows[0][1] == "accuracy under fog, severity 1"
+
+
 def test_what_is_missing_is_told_as_commands(tmp_path):
     a = run(tmp_path / "a", [row()], epochs=1)
     b = run(tmp_path / "with space" / "b")

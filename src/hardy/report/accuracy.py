@@ -42,10 +42,7 @@ Papers = Mapping[str, Sequence[PaperNumber]]  # by a run's place
 
 def accuracy(subjects: Sequence[Subject]) -> Section | None:
     """A table for each set of images; networks in the order of their most telling accuracy. None where nothing was measured."""
-    shares = {
-        id(subject): [row for row in subject.rows if row.unit == "fraction" and row.what in _accuracies(subject.rows)]
-        for subject in subjects
-    }
+    shares = {id(subject): [row for row in subject.rows if is_accuracy(row)] for subject in subjects}
     groups: dict[str, list[Subject]] = {}
     for subject in subjects:
         if shares[id(subject)]:
@@ -60,8 +57,9 @@ def accuracy(subjects: Sequence[Subject]) -> Section | None:
     return Section("accuracy", "Accuracy", tuple(blocks))
 
 
-def _accuracies(rows: Sequence[Measurement]) -> set[str]:
-    return {row.what for row in rows if row.what == "clean accuracy" or row.what.startswith(_UNDER)}
+def is_accuracy(row: Measurement) -> bool:
+    """Whether a row is of the table of accuracies: clean, or under an attack."""
+    return row.what == "clean accuracy" or (row.what.startswith(_UNDER) and row.settings.get("attack") is not None)
 
 
 def _compared(data: str, group: Sequence[Subject], shares: Mapping[int, Sequence[Measurement]]) -> list[Block]:

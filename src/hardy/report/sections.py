@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from hardy.describe import counted
-from hardy.report.accuracy import Papers, accuracy, beside_papers
+from hardy.report.accuracy import Papers, accuracy, beside_papers, is_accuracy
 from hardy.report.analysis import Analysis
 from hardy.report.collect import Diagnosed, Found
 from hardy.report.document import (
@@ -133,7 +133,7 @@ def _other_numbers(networks: Sequence[Subject]) -> Section | None:
         (subject.name, row.what, f"{row.value:.4g}", _interval(row), row.unit, f"{row.n:,}")
         for subject in networks
         for row in subject.rows
-        if not (row.what == "clean accuracy" or row.what.startswith("accuracy under "))
+        if not is_accuracy(row)
     ]
     heads = ("network", "what", "value", "95 % interval", "unit", "images")
     return Section("others", "Other measurements", (grid("", heads, lines, left=2),)) if lines else None
