@@ -75,6 +75,8 @@ def shelf(tmp_path_factory) -> Path:
     (top / "file").write_text("mine")
     (top / "rows.json").write_text("[]")
     (top / "picture.png").write_bytes(b"mine")
+    (top / "analysed").mkdir()
+    (top / "analysed" / "shuffle.json").write_bytes(b"mine")
     (top / "foreign").mkdir()
     (top / "foreign" / "notes.txt").write_text("mine")
     (top / "empty").mkdir()
@@ -400,7 +402,7 @@ VALUES = [
     case("evaluate run --batch 0", "batch is 0; it must be at least 1"),
     case("evaluate run --seed -1", "seed is -1; it must be in [0, 2**32)"),
     case("evaluate run --precision half", "'half'", "--precision", "'float32'"),
-    case("analyse sensitivity", "sources is (); it must be at least one run's folder or weights file"),
+    case("analyse sensitivity", "sources is (); it must be at least one run's folder, weights file or published"),
     case("analyse sensitivity run --n 0", "n is 0; it must be at least 1 image"),
     case("analyse sensitivity run --gamma 0", "gamma is 0.0; it must be above 0"),
     case("analyse sensitivity run --gamma two", "--gamma", "['two']", "NUMBER"),
@@ -587,9 +589,6 @@ WEIGHTS = [
         ("run/last.safetensors --weights best", "best weights were asked for", "run/last.safetensors is a single file"),
     )
 ] + [
-    case(f"analyse sensitivity run {file}", f"{file} is damaged or not a safetensors file")
-    for file in ("file", "picture.png", "run/run.json", "/proc/self/mem", "pickled.pt")
-] + [
     case("evaluate no-data.safetensors", "no-data.safetensors does not say which data", "as in --data cifar10"),
     case("evaluate seven-classes.safetensors", "gives torch.float32 (2, 7); logits (2, 10) are needed for 10 classes"),
     case("evaluate hostile-data.safetensors", "the class 'os.system', which is not one of this library's settings"),
@@ -603,8 +602,12 @@ ON_DIGITS = "--data digits --data.canvas 8"
 TWO = f"two.pt {SMALL} --data folder --data.path images --data.test-share 0.5"
 
 OF_OTHERS = [  # what no run of ours made: their files, and functions
-    case(f"evaluate {file} {flags}", *parts)
-    for flags in ("", f"{SMALL} {ON_DIGITS}")  # what the file is comes before what is asked of it
+    case(f"{command} {file} {flags}", *parts)
+    for command, flags in (  # what the file is comes before what is asked of it
+        ("evaluate", ""),
+        ("evaluate", f"{SMALL} {ON_DIGITS}"),
+        ("analyse sensitivity", ""),
+    )
     for file, *parts in (
         ("file", "file is truncated, damaged, or not weights that torch.save wrote"),
         ("picture.png", "picture.png is truncated, damaged, or not weights that torch.save wrote"),
@@ -736,11 +739,12 @@ PLACES = [
     case("diagnose run --json file/found.json", "file/found.json cannot be written", "Not a directory", "a new file"),
     case("analyse eps run --out file", "file/eps.json cannot be written", "Not a directory", "a folder for new files"),
     case("analyse surface run --out /proc/none", "cannot be written", "--out names a folder for new files"),
-    case("analyse shuffle --out a.xyz", "name is '.xyz'; it must be one of png, svg, pdf"),
-    case("analyse shuffle --out picture.png", "picture.png exists already; --out names a new file"),
-    case("analyse shuffle --out link", "link exists already; --out names a new file"),
-    case("analyse shuffle --out file/a.png", "file/a.png cannot be written", "Not a directory", "a new file"),
-    case("analyse shuffle --out /proc/a.png", "/proc/a.png cannot be written", "--out names a new file"),
+    case("analyse shuffle --picture xyz", "picture is 'xyz'; it must be one of png, svg, pdf"),
+    case("analyse shuffle --out analysed", "shuffle.json exists already; --out names a folder for new files"),
+    case(
+        "analyse shuffle --out file", "file/shuffle.json cannot be written", "Not a directory", "a folder for new files"
+    ),
+    case("analyse shuffle --out /proc", "/proc/shuffle.json cannot be written", "--out names a folder for new files"),
 ]
 
 

@@ -17,7 +17,8 @@ from typing import Any
 
 from hardy.files import digest
 from hardy.models.published import FOLDER
-from hardy.report.plots import curves
+from hardy.report import figures
+from hardy.report.plots import draw
 from hardy.results import read
 
 HERE = Path(__file__).parent
@@ -111,7 +112,7 @@ def show() -> None:
             if found:
                 cells = [_cell(found[name]) if name in found else "–" for name in dict.fromkeys(ATTACKS.values())]
                 print(f"| {_title(run)} | {which} (epoch {_epoch(own, found)}) | {' | '.join(cells)} |")
-    drawn = {}
+    drawn = []
     for run in runs:
         points = [
             line
@@ -119,14 +120,10 @@ def show() -> None:
             if line["kind"] == "validation" and (line["method"], line["seed"]) == (run["method"], run["seed"])
         ]
         if run["seed"] == 0:
-            drawn[_title(run)] = ([p["epoch"] for p in points], [100 * p["robust"] for p in points])
-    curves(
-        HERE / "low-data.png",
-        drawn,
-        x_label="epoch",
-        y_label="accuracy under PGD-10, % of 500 held-out images",
-        title="5,000 training images of CIFAR-10, PreActResNet-18 of width 16, Linf 8/255, seed 0",
-    )
+            drawn.append(figures.Line(_title(run), tuple(figures.Point(p["epoch"], 100 * p["robust"]) for p in points)))
+    panel = figures.Panel("", "epoch", "accuracy under PGD-10 (%)", tuple(drawn))
+    title = "5,000 training images of CIFAR-10, PreActResNet-18 of width 16, Linf 8/255, seed 0; 500 held-out images"
+    draw(HERE / "low-data.png", figures.Bands(title, (panel,)))
 
 
 def _title(run: Line) -> str:

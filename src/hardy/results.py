@@ -84,8 +84,13 @@ def read(path: Path) -> tuple[list[Measurement], int]:
         if not line.strip():
             continue
         try:
-            row = Measurement(**json.loads(line))
-            rows.append(dataclasses.replace(row, **{k: fitted(getattr(row, k), kind, k) for k, kind in _KINDS.items()}))
+            rows.append(of_json(json.loads(line)))
         except (TypeError, ValueError, RecursionError):
             passed_over += 1
     return rows, passed_over
+
+
+def of_json(told: Any) -> Measurement:
+    """The row that JSON tells. Raises: TypeError or ValueError where it tells none, or one of another version."""
+    row = Measurement(**told)
+    return dataclasses.replace(row, **{name: fitted(getattr(row, name), kind, name) for name, kind in _KINDS.items()})

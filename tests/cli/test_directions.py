@@ -13,7 +13,7 @@ def analysed(capsys, out, name, *args):
     assert ran.code == 0, ran.err
     with Image.open(out / f"{name}.png") as picture:
         assert len(picture.convert("RGB").getcolors(2**24)) > 10
-    rows = json.loads((out / f"{name}.json").read_text())
+    rows = json.loads((out / f"{name}.json").read_text())["rows"]
     assert ran.out.endswith(f"{out / name}.png\n{out / name}.json: {len(rows)} rows\n")
     return ran, rows
 

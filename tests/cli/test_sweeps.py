@@ -24,7 +24,7 @@ def analysed(capsys, out, name, *args):
 
 
 def rows_of(out, name):
-    return [Measurement(**row) for row in json.loads((out / f"{name}.json").read_text())]
+    return [Measurement(**row) for row in json.loads((out / f"{name}.json").read_text())["rows"]]
 
 
 def cells(ran, first):

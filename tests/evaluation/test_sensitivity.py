@@ -60,7 +60,7 @@ def test_rows_hold_the_mean_and_its_interval_for_every_shift_and_exponent():
     ]
     norms = gradient_norms(model, data, lambda x: brightness(x, -0.15)).double()
     assert rows[0].value == pytest.approx(norms.mean().item())
-    assert rows[0].high - rows[0].value == pytest.approx(1.96 * norms.std().item() / 12**0.5)
+    assert rows[0].high - rows[0].value == pytest.approx(1.959964 * norms.std().item() / 12**0.5)
     assert (rows[0].n, rows[0].run, rows[0].unit) == (12, "toy", "gradient norm")
 
 

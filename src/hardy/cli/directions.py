@@ -1,14 +1,14 @@
 """hardy analyse perturbations, direction, surface: where attacks lead, and the loss on the way."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from hardy.attacks.attack import Attack
 from hardy.attacks.balls import Linf
-from hardy.cli.console import out, percent, table
+from hardy.cli.console import percent
+from hardy.cli.outputs import command, kept
 from hardy.cli.several import (
     Network,
     Several,
@@ -17,20 +17,20 @@ from hardy.cli.several import (
     check_radius,
     flat,
     images,
-    kept,
+    line,
     networks,
     of_all,
     of_steps,
     options,
-    point,
     radius,
-    shown,
+    tabular,
 )
 from hardy.describe import require
 from hardy.evaluation.path import Tell, ascending
 from hardy.evaluation.perturbations import L2_UNIT, SQUARED_UNIT, perturbation_distances
 from hardy.evaluation.surface import LOSS_UNIT, loss_along, loss_surface
-from hardy.report.plots import HeatMap, Panel, Point, bands, heat_maps
+from hardy.report.analysis import Analysis, Tabular
+from hardy.report.figures import Bands, HeatMap, HeatMaps, Mark, Panel
 from hardy.results import Measurement
 
 
@@ -145,17 +145,29 @@ def perturbations(args: list[str]) -> None:
     of_each = {
         name: {title: _of(some, attacks[name], L2_UNIT) for title, some in rows.items()} for name in made.attacks
     }
+    shown = []
     for name, of in of_each.items():
-        shown(f"Mean L2 distance [95 % interval] of {name} from {made.against}", "steps", of, _interval)
+        about = f"[95 % interval] of {name} from {made.against}"
         squared = {title: _of(some, attacks[name], SQUARED_UNIT) for title, some in rows.items()}
-        shown(f"Mean squared difference [95 % interval] of {name} from {made.against}", "steps", squared, _scientific)
-    drawn = [
-        Panel(title, "steps", f"L2 distance from {made.against} (pixels in [0, 1])", _lines(
-            {name: of[title] for name, of in of_each.items()}, "steps"))
+        shown += [
+            tabular(f"Mean L2 distance {about}", "steps", of, _interval),
+            tabular(f"Mean squared difference {about}", "steps", squared, _scientific),
+        ]
+    label = f"L2 distance from {made.against} (pixels in [0, 1])"
+    panels = tuple(
+        Panel(title, "steps", label, tuple(line(name, of[title], "steps") for name, of in of_each.items()))
         for title in found
-    ]  # fmt: skip
+    )
+    says = (
+        f"How far an attack's image lies from that of {made.against} after as many steps from the same start: 0 would be the "
+        "same attack. After the InfoFeature paper's Table 2, whose unit is not known."
+    )
     title = f"{' and '.join(made.attacks)} from the same start as {made.against}, {Linf(at)}; {images(found)}"
-    kept(made, "perturbations", flat(rows), lambda path: bands(path, drawn, title=title))
+    asked = command("perturbations", args)
+    kept(
+        made,
+        Analysis("perturbations", "Distances of attacks", says, asked, tuple(shown), Bands(title, panels), flat(rows)),
+    )
 
 
 def direction(args: list[str]) -> None:
@@ -176,15 +188,22 @@ def direction(args: list[str]) -> None:
         {name: [row for row in of if row.unit == unit] for name, of in rows.items()} for unit in (LOSS_UNIT, "fraction")
     )
     where = f"at x + scale * perturbation, by {attack.summary}"
-    shown(f"Mean cross-entropy [95 % interval] {where}", "scale", losses, _interval)
-    shown(f"Accuracy in % {where}", "scale", shares, lambda row: percent(row.value, row.low, row.high))
+    shown = (
+        tabular(f"Mean cross-entropy [95 % interval] {where}", "scale", losses, _interval),
+        tabular(f"Accuracy in % {where}", "scale", shares, lambda row: percent(row.value, row.low, row.high)),
+    )
     label = f"scale of the perturbation (1: {made.attack})"
-    drawn = [
-        Panel("", label, "cross-entropy", _lines(losses, "scale")),
-        Panel("", label, "accuracy (%)", _lines(shares, "scale", 100)),
-    ]
+    panels = (
+        Panel("", label, "cross-entropy", tuple(line(name, of, "scale") for name, of in losses.items())),
+        Panel("", label, "accuracy (%)", tuple(line(name, of, "scale", percent=True) for name, of in shares.items())),
+    )
+    says = (
+        "Loss and accuracy on the way from an image to the attack's, and beyond it. A loss that rises steadily is one whose "
+        "gradient leads somewhere; images beyond scale 1 are outside the ball. After the RAT paper's Fig. 2."
+    )
     title = f"x + scale * ({made.attack}'s image - x), {attack.ball}; those classified correctly of {images(found)}"
-    kept(made, "direction", flat(rows), lambda path: bands(path, drawn, title=title, share_y=False))
+    figure, asked = Bands(title, panels, share_y=False), command("direction", args)
+    kept(made, Analysis("direction", "The loss along an attack", says, asked, shown, figure, flat(rows)))
 
 
 def surface(args: list[str]) -> None:
@@ -202,24 +221,31 @@ def surface(args: list[str]) -> None:
 
     rows = of_all(found, measured)
     heads = ("network", "images", "lowest", "at the image", "highest", "where (along, across)")
-    out.print(f"\nMean cross-entropy over the grid; {attack.summary}")
-    table(None, heads, (_extremes(name, of) for name, of in rows.items()))
-    marked = {"image": (0.0, 0.0)} | ({made.attack: (1.0, 0.0)} if made.scale >= 1 else {})
-    drawn = [
-        HeatMap(
-            f"{name} ({of[0].n} images)", made.axis, made.axis,
-            np.array([row.value for row in of]).reshape(made.points, made.points), marked,
-        )
-        for name, of in rows.items()
-    ]  # fmt: skip
+    title = f"Mean cross-entropy over the grid; {attack.summary}"
+    shown = Tabular(title, heads, tuple(_extremes(name, of) for name, of in rows.items()))
+    marks = (Mark("image", 0, 0), *((Mark(made.attack, 1, 0),) if made.scale >= 1 else ()))
+    figure = HeatMaps(
+        f"{made.attack} at {attack.ball}; means over images classified correctly",
+        made.axis,
+        made.axis,
+        tuple(HeatMap(f"{name} ({of[0].n} images)", _grid(of, made.points), marks) for name, of in rows.items()),
+        x_label=f"scale of {made.attack}'s perturbation",
+        y_label="scale of a random sign vector of length eps",
+        value_label="mean cross-entropy",
+    )
+    says = (
+        "The loss over an attack's direction (across the picture) and a random one (upwards). A smooth slope towards the "
+        "attack's image is what an honest network shows; a plateau with cliffs hides gradients."
+    )
+    kept(
+        made,
+        Analysis("surface", "The loss around images", says, command("surface", args), (shown,), figure, flat(rows)),
+    )
 
-    title = f"{made.attack} at {attack.ball}; means over images classified correctly"
 
-    def draw(path: Path) -> None:
-        x_label, y_label = f"scale of {made.attack}'s perturbation", "scale of a random sign vector of length eps"
-        heat_maps(path, drawn, x_label=x_label, y_label=y_label, value_label="mean cross-entropy", title=title)
-
-    kept(made, "surface", flat(rows), draw)
+def _grid(rows: Sequence[Measurement], points: int) -> tuple[tuple[float, ...], ...]:
+    """The rows' values, line by line."""
+    return tuple(tuple(row.value for row in rows[first : first + points]) for first in range(0, len(rows), points))
 
 
 def _check_attack(name: str, eps: float | None) -> None:
@@ -239,10 +265,6 @@ def _interval(row: Measurement) -> str:
 
 def _scientific(row: Measurement) -> str:
     return f"{row.value:.3g}" + ("" if row.low is None else f" [{row.low:.3g}, {row.high:.3g}]")
-
-
-def _lines(rows: Mapping[str, Sequence[Measurement]], key: str, times: float = 1) -> dict[str, list[Point]]:
-    return {name: [point(row.settings[key], row, times) for row in of] for name, of in rows.items()}
 
 
 def _extremes(name: str, rows: Sequence[Measurement]) -> tuple[str, ...]:

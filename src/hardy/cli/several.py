@@ -1,7 +1,6 @@
-"""What analyses of several networks share: their flags, the networks, and the new files that rows and figures go into."""
+"""What analyses of several networks share: their flags, the networks, and their rows as tables and lines."""
 
 import dataclasses
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,18 +14,18 @@ from hardy.attacks.balls import Linf, fraction
 from hardy.attacks.informative import InfoFeature
 from hardy.attacks.names import ATTACKS, named
 from hardy.attacks.pgd import PGD
-from hardy.cli.checks import new_file
-from hardy.cli.console import err, out, progress, table
+from hardy.cli.console import err, progress
 from hardy.cli.flags import parse, swap
+from hardy.cli.outputs import Outputs, check_new
 from hardy.cli.subject import USUAL, Flags, subject
 from hardy.data.split import Split
 from hardy.describe import counted, require
 from hardy.errors import UsageError, unknown
 from hardy.evaluation.checks import check_attack
 from hardy.evaluation.path import Tell
-from hardy.files import write_text
 from hardy.models.classifier import Classifier
-from hardy.report.plots import FORMATS, Point
+from hardy.report.analysis import Tabular
+from hardy.report.figures import Line, Point
 from hardy.results import Measurement
 from hardy.training.precision import prepare
 
@@ -37,7 +36,7 @@ Rows = dict[str, list[Measurement]]  # by network
 
 
 @dataclass(frozen=True)
-class Several(Flags):
+class Several(Outputs, Flags):
     """The flags that all of them have."""
 
     sources: Annotated[
@@ -50,16 +49,14 @@ class Several(Flags):
         ),
     ] = ()
     n: int = 200  # test images, the first ones; at most all of them
-    out: Path = Path("analysis")  # folder for new files: the rows as JSON, and the figure
-    picture: str = "png"  # the figure's format: png, svg, pdf, ...
     seed: int = 0  # of the attacks' random numbers
     batch: int | None = None  # images attacked at once; left out, as many as memory holds; changes no number
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require(self.n >= 1, "n", self.n, "at least 1 image")
         require(0 <= self.seed < 2**32, "seed", self.seed, "in [0, 2**32)")
         require(self.batch is None or self.batch >= 1, "batch", self.batch, "at least 1")
-        require(self.picture in FORMATS, "picture", self.picture, f"one of {', '.join(FORMATS)}")
 
 
 @dataclass(frozen=True)
@@ -83,13 +80,8 @@ def options(default: T, args: list[str], name: str) -> T:
     require(bool(made.sources), "sources", made.sources, "at least one run's folder, weights file or published network")
     names = [str(source) for source in made.sources]
     require(len(set(names)) == len(names), "sources", names, "networks that differ")
-    for file in _files(made, name):
-        new_file(file, "--out", "a folder for new files")
+    check_new(made, name)
     return made
-
-
-def _files(made: Several, name: str) -> tuple[Path, Path]:
-    return made.out / f"{name}.json", made.out / f"{name}.{made.picture}"
 
 
 def networks(made: Several) -> dict[str, Network]:
@@ -114,9 +106,9 @@ def networks(made: Several) -> dict[str, Network]:
     return found
 
 
-def images(found: Mapping[str, Network]) -> str:
-    """How many images there are, and what the bands of a figure are, for its title."""
-    return f"{counted(len(next(iter(found.values())).test), 'image')}; bands: 95 % intervals"
+def images(found: Mapping[str, Network], intervals: str = "bands") -> str:
+    """How many images there are, and what shows the intervals of a figure, for its title."""
+    return f"{counted(len(next(iter(found.values())).test), 'image')}; {intervals}: 95 % intervals"
 
 
 def radius(eps: float | None, found: Mapping[str, Network]) -> float:
@@ -183,30 +175,29 @@ def of_all(found: Mapping[str, Network], measured: Measured, besides: str = "") 
     return rows
 
 
-def flat(rows: Rows) -> list[Measurement]:
+def flat(rows: Rows) -> tuple[Measurement, ...]:
     """The rows of all networks, one network after another."""
-    return [row for of in rows.values() for row in of]
+    return tuple(row for of in rows.values() for row in of)
 
 
-def shown(title: str, key: str, rows: Rows, cell: Callable[[Measurement], str]) -> None:
+def tabular(title: str, key: str, rows: Rows, cell: Callable[[Measurement], str]) -> Tabular:
     """A table with a column for each network, and a line for each value of the rows' setting `key`."""
     write = fraction if key == "eps" else "{:g}".format
     texts = {name: {write(row.settings[key]): cell(row) for row in of} for name, of in rows.items()}
     lines = list(dict.fromkeys(text for cells in texts.values() for text in cells))
     columns = [f"{name} (n = {of[0].n})" for name, of in rows.items()]
-    out.print(f"\n{title}")
-    table(None, [key, *columns], ([line, *(cells.get(line, "") for cells in texts.values())] for line in lines))
+    return Tabular(
+        title, (key, *columns), tuple((line, *(cells.get(line, "") for cells in texts.values())) for line in lines)
+    )
 
 
-def kept(made: Several, name: str, rows: Sequence[Measurement], draw: Callable[[Path], None]) -> None:
-    """Write the rows and the figure, and say where."""
-    told, figure = _files(made, name)
-    write_text(told, json.dumps([dataclasses.asdict(row) for row in rows], indent=1) + "\n")
-    draw(figure)
-    out.print(f"\n{figure}\n{told}: {len(rows)} rows")
-
-
-def point(x: float, row: Measurement, times: float = 1.0) -> Point:
-    """A row as a point of a figure; times: 100 for per cent."""
-    low, high = (None if bound is None else times * bound for bound in (row.low, row.high))
-    return Point(x, times * row.value, low, high)
+def line(name: str, rows: Sequence[Measurement], key: str, *, times: float = 1.0, percent: bool = False) -> Line:
+    """Rows as a line over their setting `key`, which is multiplied by `times`; percent: of fractions, in per cent."""
+    made = []
+    for row in rows:
+        y, low, high = (
+            None if value is None else 100 * value if percent else value for value in (row.value, row.low, row.high)
+        )
+        assert y is not None
+        made.append(Point(times * row.settings[key], y, low, high))
+    return Line(name, tuple(made))

@@ -1,11 +1,12 @@
 """hardy analyse eps, steps, strength, restarts: robust accuracy of several networks against what an attack is given."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hardy.attacks.attack import Attack
 from hardy.attacks.balls import Linf
 from hardy.cli.console import percent
+from hardy.cli.outputs import command, kept
 from hardy.cli.several import (
     Measured,
     Network,
@@ -17,20 +18,22 @@ from hardy.cli.several import (
     flat,
     images,
     in_steps_of,
-    kept,
+    line,
     networks,
     of_all,
     of_steps,
     options,
-    point,
     radius,
-    shown,
+    tabular,
 )
 from hardy.describe import require
 from hardy.evaluation.path import Tell, ascending
 from hardy.evaluation.sweep import over_eps, over_restarts, over_steps
-from hardy.report.plots import Panel, Point, bands
+from hardy.report.analysis import Analysis, Tabular
+from hardy.report.figures import Bands, Line, Panel
 from hardy.results import Measurement
+
+_CLEAN = "An image that is misclassified unperturbed never counts as robust."
 
 
 @dataclass(frozen=True)
@@ -119,10 +122,15 @@ def eps(args: list[str]) -> None:
         )  # fmt: skip
 
     rows = of_all(found, measured)
-    _tabled(f"{made.attack}; at the largest eps: {largest.summary}", "eps", rows)
+    shown = _accuracies(f"{made.attack}; at the largest eps: {largest.summary}", "eps", rows)
     panel = _panel("", "eps (in units of 1/255)", _lines(rows, "eps", 255))
-    title = f"{made.attack}; {images(found)}"
-    kept(made, "eps", flat(rows), lambda path: bands(path, [panel], title=title))
+    says = (
+        "How accuracy falls as the attack may change pixels more, with a fixed step size. It must reach that of guessing in "
+        f"the end: where it does not, the attack fails and the network need not be robust. {_CLEAN} After the RAT paper's "
+        "Figs. 5 and 8."
+    )
+    figure = Bands(f"{made.attack}; {images(found)}", (panel,))
+    kept(made, Analysis("eps", "Accuracy by radius", says, command("eps", args), (shown,), figure, flat(rows)))
 
 
 def steps(args: list[str]) -> None:
@@ -132,10 +140,14 @@ def steps(args: list[str]) -> None:
     attack = _longest(made.attack, made, radius(made.eps, found))
     check(made.attack, attack, found)
     rows = of_all(found, _stepped(made, made.attack, attack))
-    _tabled(attack.summary, "steps", rows)
+    shown = _accuracies(attack.summary, "steps", rows)
     panel = _panel("", f"steps of {made.attack}", _lines(rows, "steps"))
-    title = f"{made.attack} at {attack.ball}; {images(found)}"
-    kept(made, "steps", flat(rows), lambda path: bands(path, [panel], title=title))
+    says = (
+        "Accuracy after each number of steps of one path. Where it still falls at the end, the attack has not converged and "
+        f"more steps would break more. {_CLEAN} After the RAT paper's Figs. 4 and 7."
+    )
+    figure = Bands(f"{made.attack} at {attack.ball}; {images(found)}", (panel,))
+    kept(made, Analysis("steps", "Accuracy by steps", says, command("steps", args), (shown,), figure, flat(rows)))
 
 
 def strength(args: list[str]) -> None:
@@ -147,17 +159,18 @@ def strength(args: list[str]) -> None:
     for name, attack in attacks.items():
         check(name, attack, found)
     rows = {name: of_all(found, _stepped(made, name, attack), f", {name}") for name, attack in attacks.items()}
-    for name, attack in attacks.items():
-        _tabled(attack.summary, "steps", rows[name])
-    lines = {name: _lines(of, "steps") for name, of in rows.items()}
-    drawn = [_panel(title, "steps", {name: of[title] for name, of in lines.items()}) for title in found]
-    title = f"{' and '.join(attacks)} at {Linf(at)}; {images(found)}"
-    kept(
-        made,
-        "strength",
-        [row for of in rows.values() for row in flat(of)],
-        lambda path: bands(path, drawn, title=title),
+    shown = tuple(_accuracies(attack.summary, "steps", rows[name]) for name, attack in attacks.items())
+    panels = tuple(
+        _panel(title, "steps", tuple(line(name, of[title], "steps", percent=True) for name, of in rows.items()))
+        for title in found
     )
+    says = (
+        "Accuracy under each attack after each number of its steps: the lower line is the stronger attack. After the "
+        "InfoFeature paper's Fig. 4."
+    )
+    figure = Bands(f"{' and '.join(attacks)} at {Linf(at)}; {images(found)}", panels)
+    measured = tuple(row for of in rows.values() for row in flat(of))
+    kept(made, Analysis("strength", "Attacks by steps", says, command("strength", args), shown, figure, measured))
 
 
 def restarts(args: list[str]) -> None:
@@ -174,10 +187,17 @@ def restarts(args: list[str]) -> None:
         )  # fmt: skip
 
     rows = of_all(found, measured)
-    _tabled(f"the worst of so many restarts; {attack.summary}", "restarts", rows)
-    panel = _panel("", f"restarts of {made.attack}", _lines(rows, "restarts"), sorted(made.restarts))
-    title = f"{made.attack} at {attack.ball}, the worst of so many restarts; {images(found)}"
-    kept(made, "restarts", flat(rows), lambda path: bands(path, [panel], title=title))
+    shown = _accuracies(f"the worst of so many restarts; {attack.summary}", "restarts", rows)
+    panel = _panel("", f"restarts of {made.attack}", _lines(rows, "restarts"), tuple(sorted(made.restarts)))
+    says = (
+        "Accuracy on images that none of the first restarts breaks. Where more restarts go on breaking images, a single run "
+        "of the attack says too much."
+    )
+    figure = Bands(f"{made.attack} at {attack.ball}, the worst of so many restarts; {images(found)}", (panel,))
+    kept(
+        made,
+        Analysis("restarts", "Accuracy by restarts", says, command("restarts", args), (shown,), figure, flat(rows)),
+    )
 
 
 def _check_steps(names: Sequence[str], made: Steps | Strength) -> None:
@@ -205,17 +225,17 @@ def _stepped(made: Steps | Strength, name: str, attack: Attack) -> Measured:
     )  # fmt: skip
 
 
-def _tabled(title: str, key: str, rows: Rows) -> None:
+def _accuracies(title: str, key: str, rows: Rows) -> Tabular:
     """Accuracies in a table, a line for each value of the setting `key`."""
-    shown(f"Accuracy in % [95 % interval]; {title}", key, rows, lambda row: percent(row.value, row.low, row.high))
+    return tabular(
+        f"Accuracy in % [95 % interval]; {title}", key, rows, lambda row: percent(row.value, row.low, row.high)
+    )
 
 
-def _lines(rows: Rows, key: str, times: float = 1) -> dict[str, list[Point]]:
-    """Accuracies in per cent over a setting."""
-    return {name: [point(times * row.settings[key], row, 100) for row in of] for name, of in rows.items()}
+def _lines(rows: Rows, key: str, times: float = 1) -> tuple[Line, ...]:
+    """Accuracies in per cent over a setting, a line for each network."""
+    return tuple(line(name, of, key, times=times, percent=True) for name, of in rows.items())
 
 
-def _panel(
-    title: str, x_label: str, lines: Mapping[str, Sequence[Point]], ticks: Sequence[float] | None = None
-) -> Panel:
+def _panel(title: str, x_label: str, lines: tuple[Line, ...], ticks: tuple[float, ...] | None = None) -> Panel:
     return Panel(title, x_label, "robust accuracy (%)", lines, ticks)

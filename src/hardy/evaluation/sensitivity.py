@@ -19,6 +19,9 @@ from hardy.attacks.pgd import gradient_at
 from hardy.data.split import Split
 from hardy.describe import fitted, require
 from hardy.evaluation.checks import check_network
+from hardy.evaluation.memory import usable_batch
+from hardy.evaluation.path import Tell
+from hardy.evaluation.rows import Costs, Row
 from hardy.losses.logits import cross_entropy
 from hardy.models.classifier import frozen, full_precision
 from hardy.results import Measurement
@@ -49,34 +52,38 @@ def loss_sensitivity(
     *,
     shifts: tuple[float, ...] = BRIGHTNESS,
     exponents: tuple[float, ...] = GAMMA,
-    batch: int = 100,
+    batch: int | None = None,
     run: str = "",
     settings: Mapping[str, Any] | None = None,
+    tell: Tell | None = None,
 ) -> list[Measurement]:
     """A row for each brightness shift and each gamma: the mean gradient norm, with a 95 % normal interval of the mean.
 
-    settings: what else belongs into each row.
+    batch: images at once; left out, as many as memory holds. settings: what else belongs into each row. tell: progress, in
+    images times transformations.
 
     Raises: UsageError for a shift outside [-1, 1], an exponent not above 0, no images, or a network that does not fit
     them or gives no gradient.
     """
     shifts, exponents = fitted(shifts, tuple[float, ...], "shifts"), fitted(exponents, tuple[float, ...], "exponents")
-    require(fitted(batch, int, "batch") > 0, "batch", batch, "at least 1")
     for shift in shifts:
         require(-1 <= shift <= 1, "brightness shift", shift, "in [-1, 1]")
     for exponent in exponents:
         require(exponent > 0, "gamma", exponent, "above 0")
     check_network(model, split)
+    at_once, n = usable_batch(model, split, batch), len(split)
     wanted: list[tuple[str, Callable[[Images], Images]]] = [
         *((f"loss sensitivity at brightness {shift:+g}", lambda x, shift=shift: brightness(x, shift)) for shift in shifts),
         *((f"loss sensitivity at gamma {exponent:g}", lambda x, exponent=exponent: gamma(x, exponent)) for exponent in exponents),
     ]  # fmt: skip
     rows = []
-    for what, transform in wanted:
+    about = {**(settings or {}), "data": split.origin}
+    for number, (what, transform) in enumerate(wanted, start=1):
         started = time.perf_counter()
-        norms = gradient_norms(model, split, transform, batch)
-        about = {**(settings or {}), "data": split.origin}
-        rows.append(_row(norms, what, run, about, time.perf_counter() - started))
+        norms = gradient_norms(model, split, transform, at_once)
+        rows.append(Row(what, run, about, Costs(time.perf_counter() - started, n, n)).mean(norms, "gradient norm"))
+        if tell is not None:
+            tell(number * n, len(wanted) * n)
     return rows
 
 
@@ -92,22 +99,3 @@ def gradient_norms(model: Forward, split: Split, transform: Callable[[Images], I
 
 def _gradient(model: Forward, x: Images, y: Labels) -> Tensor:
     return gradient_at(x, lambda at: cross_entropy(model(at), y))
-
-
-def _row(norms: PerSample, what: str, run: str, settings: dict[str, Any], seconds: float) -> Measurement:
-    mean, n = float(norms.double().mean()), len(norms)
-    half = 1.96 * float(norms.double().std()) / n**0.5 if n > 1 else None
-    return Measurement(
-        run=run,
-        what=what,
-        value=mean,
-        unit="gradient norm",
-        n=n,
-        low=None if half is None else mean - half,
-        high=None if half is None else mean + half,
-        settings=settings,
-        seconds=seconds,
-        forwards=n,
-        backwards=n,
-        device=str(norms.device),
-    )
