@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from hardy.data.corrupted import Corrupted
 from hardy.data.corruptions import KINDS, SEVERITIES
 from hardy.data.download import Release, locate, refuse_web_page
 from hardy.data.split import Split
@@ -31,10 +33,10 @@ RELEASES: Mapping[int, Release] = {  # by number of classes
 
 
 @dataclass(frozen=True)
-class Released:
+class Released(Corrupted):
     """The corrupted images of a release that belong to some of CIFAR's test images.
 
-    Nothing is read before it is asked for; of an array no more than that is.
+    Of an array no more is read than is asked for.
 
     Source: Hendrycks and Dietterich, "Benchmarking neural network robustness to common corruptions and perturbations", ICLR
             2019; Zenodo records 2535967 (CIFAR-10-C) and 3555552 (CIFAR-100-C).
@@ -60,22 +62,32 @@ class Released:
         released._check_labels(split, release.title)
         return released
 
+    @property
+    def says(self) -> str:
+        return self.origin
+
+    def settings(self, kind: str, severity: int) -> dict[str, Any]:
+        del kind, severity
+        return {"images": self.origin}
+
     def _check_labels(self, split: Split, title: str) -> None:
         """Raises UsageError unless these are the labels of the release's images."""
         path = self.folder / "labels.npy"
         labels = _array(path, "labels")
         if labels.dtype.kind not in "iu" or labels.shape != _SHAPE[:1]:
-            raise UsageError(f"The labels in {path} are {labels.dtype} {labels.shape}; they must be integers {_SHAPE[:1]}.")
+            raise UsageError(
+                f"The labels in {path} are {labels.dtype} {labels.shape}; they must be integers {_SHAPE[:1]}."
+            )
         indices = split.indices.cpu().numpy()
         fits = len(indices) == 0 or 0 <= indices.min() <= indices.max() < _IMAGES
-        if not fits or not np.array_equal(labels[indices], split.labels.cpu().numpy()):
+        if not fits or (labels.reshape(-1, _IMAGES)[:, indices] != split.labels.cpu().numpy()).any():
             raise UsageError(
                 f"The labels in {path} are not those of {split.origin}; {title} belongs to the test images of "
                 f"{title.removesuffix('-C')}, all or some of them."
             )
 
-    def images(self, kind: str, severity: int, indices: Tensor) -> Tensor:
-        """uint8 (N, 3, 32, 32): images by their places in the test set, int64 (N,), on the CPU.
+    def images(self, kind: str, severity: int, part: Split) -> Tensor:
+        """uint8 (N, 3, 32, 32), on the split's device.
 
         Raises: UsageError naming the file if it is truncated, or no array of the release's type and shape.
         """
@@ -83,8 +95,8 @@ class Released:
         array = _array(path, "images")
         if array.dtype != np.uint8 or array.shape != _SHAPE:
             raise UsageError(f"The images in {path} are {array.dtype} {array.shape}; they must be uint8 {_SHAPE}.")
-        some = array[(severity - 1) * _IMAGES + indices.cpu().numpy()]
-        return torch.from_numpy(some.transpose(0, 3, 1, 2).copy())
+        some = array[(severity - 1) * _IMAGES + part.indices.cpu().numpy()]
+        return torch.from_numpy(some.transpose(0, 3, 1, 2).copy()).to(part.images.device)
 
 
 def _array(path: Path, what: str) -> npt.NDArray[np.generic]:
