@@ -86,6 +86,14 @@ def test_what_is_read_is_writable_and_does_not_touch_the_files(released):
     assert (released / "CIFAR-10-C" / "snow.npy").stat().st_mtime_ns == before
 
 
+def test_a_file_that_is_damaged_on_the_way_is_told_too(tmp_path, released):
+    root = spoilt(tmp_path, released, "fog.npy", lambda path: path.symlink_to(released / "CIFAR-10-C" / "fog.npy"))
+    found = Released.of(split([0]), root, offline=True)
+    (root / "CIFAR-10-C" / "fog.npy").unlink()
+    with pytest.raises(UsageError, match=r"fog.npy cannot be read: No such file"):
+        found.images("fog", 1, split([0]))
+
+
 def test_the_archive_is_unpacked_into_the_cache(tmp_path):
     np.save(tmp_path / "short.npy", labels()[:1])
     with tarfile.open(tmp_path / "CIFAR-10-C.tar", "w") as tar:
@@ -131,7 +139,7 @@ def truncated(path: Path) -> None:
 def test_files_that_are_not_the_releases_are_refused(tmp_path, released, name, change, said):
     root = spoilt(tmp_path, released, name, change)
     with pytest.raises(UsageError, match=said):
-        Released.of(split([0, 3]), root, offline=True).images("snow", 1, split([0, 3]))
+        Released.of(split([0, 3]), root, offline=True)
 
 
 def test_images_of_other_data_or_places_are_refused(tmp_path, released):

@@ -100,13 +100,15 @@ def corruptions(args: list[str]) -> None:
         )  # fmt: skip
 
     rows = of_all(found, measured)
-    shown = (_means(made, rows), *(_severities(made, name, of) for name, of in rows.items()))
+    several = len(made.severities) > 1
+    shown = (_means(made, rows), *(_by_severity(made, name, of) for name, of in rows.items() if several))
     groups = ("clean", *made.types, *_summaries(next(iter(rows.values()))))
     bars = tuple(tuple(_bar(_of(made, of, group)) for group in groups) for of in rows.values())
-    figure = Bars(images(found, "lines on bars"), "accuracy (%)", groups, tuple(rows), bars)
+    title = f"{images(found, 'lines on bars')}; corrupted images: {corrupted.says}"
+    figure = Bars(title, "accuracy (%)", groups, tuple(rows), bars)
     remarks = (f"Corrupted images: {corrupted.says}.",)
-    title, asked = "Accuracy on corrupted images", command("corruptions", args)
-    kept(made, Analysis("corruptions", title, _SAYS, asked, shown, figure, flat(rows), remarks))
+    about, asked = "Accuracy on corrupted images", command("corruptions", args)
+    kept(made, Analysis("corruptions", about, _SAYS, asked, shown, figure, flat(rows), remarks))
 
 
 def _summaries(rows: Sequence[Measurement]) -> list[str]:
@@ -142,7 +144,7 @@ def _means(made: Corruptions, rows: Rows) -> Tabular:
     return Tabular(title, heads, tuple(lines))
 
 
-def _severities(made: Corruptions, name: str, rows: Sequence[Measurement]) -> Tabular:
+def _by_severity(made: Corruptions, name: str, rows: Sequence[Measurement]) -> Tabular:
     """A line for each type, a column for each severity."""
     at = {(row.settings.get("kind"), row.settings.get("severity")): percent(row.value) for row in rows}
     severities = sorted(made.severities)

@@ -60,6 +60,8 @@ class Released(Corrupted):
         found = locate(release, root, offline=offline)
         released = cls(found.folder, f"{release.title} {found.origin}")
         released._check_labels(split, release.title)
+        for kind in KINDS:
+            released._array(kind)
         return released
 
     @property
@@ -86,8 +88,8 @@ class Released(Corrupted):
                 f"{title.removesuffix('-C')}, all or some of them."
             )
 
-    def images(self, kind: str, severity: int, part: Split) -> Tensor:
-        """uint8 (N, 3, 32, 32), on the split's device.
+    def _array(self, kind: str) -> npt.NDArray[np.generic]:
+        """All images of a type, unread.
 
         Raises: UsageError naming the file if it is truncated, or no array of the release's type and shape.
         """
@@ -95,7 +97,11 @@ class Released(Corrupted):
         array = _array(path, "images")
         if array.dtype != np.uint8 or array.shape != _SHAPE:
             raise UsageError(f"The images in {path} are {array.dtype} {array.shape}; they must be uint8 {_SHAPE}.")
-        some = array[(severity - 1) * _IMAGES + part.indices.cpu().numpy()]
+        return array
+
+    def images(self, kind: str, severity: int, part: Split) -> Tensor:
+        """uint8 (N, 3, 32, 32), on the split's device. Raises: UsageError for a file that has been damaged since."""
+        some = self._array(kind)[(severity - 1) * _IMAGES + part.indices.cpu().numpy()]
         return torch.from_numpy(some.transpose(0, 3, 1, 2).copy()).to(part.images.device)
 
 

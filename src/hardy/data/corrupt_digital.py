@@ -45,7 +45,7 @@ class Saturate(Corruption):
     def apply(self, images: Tensor, noise: Noise) -> Tensor:
         del noise
         if images.shape[1] != 3:
-            return images
+            return images.clone()
         x = unit(images)
         value, least = x.amax(1, keepdim=True), x.amin(1, keepdim=True)
         saturation = torch.where(value > 0, (value - least) / value, 0)

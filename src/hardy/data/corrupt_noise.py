@@ -4,6 +4,8 @@ Source: Hendrycks and Dietterich, "Benchmarking neural network robustness to com
         and its code (github.com/hendrycks/robustness, make_cifar_c.py and make_imagenet_c.py).
 """
 
+from functools import lru_cache
+
 import torch
 from torch import Tensor
 
@@ -14,7 +16,7 @@ from hardy.randomness import Noise
 
 @settings
 class GaussianNoise(Corruption):
-    """X + N(0, sigma^2)."""
+    """Normal noise: x + N(0, sigma^2)."""
 
     sigma: float
 
@@ -24,7 +26,7 @@ class GaussianNoise(Corruption):
 
 @settings
 class ShotNoise(Corruption):
-    """Poisson(photons * x) / photons. photons: how many of them are white."""
+    """Counted photons: Poisson(photons * x) / photons. photons: how many of them are white, on average."""
 
     photons: float
     above_zero = ("photons",)
@@ -37,6 +39,7 @@ class ShotNoise(Corruption):
         return cut(counts / self.photons)
 
 
+@lru_cache(maxsize=16)
 def _poisson(photons: float) -> Tensor:
     """float64 (256, K): for each byte, its number plus P(X <= k) of its Poisson distribution; the last is 1."""
     rate = torch.arange(256, dtype=torch.float64)[:, None] * photons / 255
@@ -60,7 +63,7 @@ class ImpulseNoise(Corruption):
 
 @settings
 class SpeckleNoise(Corruption):
-    """X + x N(0, sigma^2)."""
+    """Normal noise in proportion to the pixel: x + x N(0, sigma^2)."""
 
     sigma: float
 

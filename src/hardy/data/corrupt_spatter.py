@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d, pad
 
-from hardy.data.corruption import Corruption, colour, cut, unit
+from hardy.data.corruption import Corruption, colour, cut, cut_bytes, unit
 from hardy.data.filters import blurred, correlated, gaussian_weights
 from hardy.describe import settings
 from hardy.randomness import Noise
@@ -45,7 +45,7 @@ class Water(Corruption):
     def apply(self, images: Tensor, noise: Noise) -> Tensor:
         x = unit(images)
         wet = cut(_wet(self.mean, self.deviation, self.sigma, self.threshold, images, noise)).double()
-        near = correlated(distances(edges(wet)).clamp(max=_FARTHEST), _BOX).floor()
+        near = cut_bytes(correlated(distances(edges(wet)).clamp(max=_FARTHEST), _BOX)).double()
         relief = correlated(equalised(near), _RELIEF).clamp(0, 255)
         drops = wet * correlated(relief, _BOX).round()
         most = drops.amax((2, 3), keepdim=True).clamp_min(1)
