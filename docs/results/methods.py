@@ -1,6 +1,6 @@
 """The comparison of all methods of the README: its rows and table, from what `hardy table methods --scale small` wrote.
 
-python docs/results/methods.py collect FOLDER   copies results.jsonl of the table's folder to methods.jsonl; other methods' rows stay
+python docs/results/methods.py collect FOLDER   copies results.jsonl of the table's folder to methods.jsonl, beside other methods'
 python docs/results/methods.py show             prints the table
 """
 

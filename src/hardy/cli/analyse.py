@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from hardy.cli import directions, sweeps
 from hardy.cli.console import out
+from hardy.cli.corruptions import corrupted, corruptions
 from hardy.cli.sensitivity import sensitivity
 from hardy.cli.shuffle import shuffle
 from hardy.errors import UsageError, unknown
@@ -17,6 +18,8 @@ ANALYSES: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "strength": ("several attacks by their number of steps (InfoFeature paper, Fig. 4)", sweeps.strength),
     "perturbations": ("how far two attacks' images lie apart (InfoFeature paper, Table 2)", directions.perturbations),
     "direction": ("the loss along an attack's direction as the scale grows (RAT paper, Fig. 2)", directions.direction),
+    "corruptions": ("accuracy on noisy, blurred, snowy, ... images, by type; mCA (RAT paper, Table 2)", corruptions),
+    "corrupted": ("pictures of a test image under each corruption", corrupted),
     "surface": ("the loss over an attack's direction and a random one", directions.surface),
 }
 

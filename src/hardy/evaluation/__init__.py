@@ -1,6 +1,7 @@
 """Measurements: each file one kind, (model, split, ...) to rows."""
 
 from hardy.evaluation.accuracy import evaluate
+from hardy.evaluation.corruption import corruption_accuracy
 from hardy.evaluation.diagnosis import Diagnosis, diagnose
 from hardy.evaluation.outcomes import Paired, broken_at, compare
 from hardy.evaluation.perturbations import perturbation_distances
@@ -15,6 +16,7 @@ __all__ = [
     "Sign",
     "broken_at",
     "compare",
+    "corruption_accuracy",
     "diagnose",
     "evaluate",
     "loss_along",
