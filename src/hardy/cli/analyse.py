@@ -5,6 +5,7 @@ from collections.abc import Callable
 from hardy.cli import directions, sweeps
 from hardy.cli.ablation import ablation
 from hardy.cli.console import out
+from hardy.cli.corruptions import corrupted, corruptions
 from hardy.cli.curves import curves
 from hardy.cli.gaps import gaps
 from hardy.cli.sensitivity import sensitivity
@@ -12,7 +13,7 @@ from hardy.cli.shuffle import shuffle
 from hardy.cli.transfer import transfer
 from hardy.errors import UsageError, unknown
 
-_ANALYSES: dict[str, tuple[str, Callable[[list[str]], None]]] = {
+ANALYSES: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "sensitivity": ("loss gradients on brighter, darker and gamma-mapped images (RLFAT paper, Table 2)", sensitivity),
     "shuffle": ("a picture of what random block shuffle does to an image (RLFAT paper, Fig. 1)", shuffle),
     "eps": ("robust accuracy of several networks as an attack's radius grows (RAT paper, Figs. 5, 8)", sweeps.eps),
@@ -21,6 +22,8 @@ _ANALYSES: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "strength": ("several attacks by their number of steps (InfoFeature paper, Fig. 4)", sweeps.strength),
     "perturbations": ("how far two attacks' images lie apart (InfoFeature paper, Table 2)", directions.perturbations),
     "direction": ("the loss along an attack's direction as the scale grows (RAT paper, Fig. 2)", directions.direction),
+    "corruptions": ("accuracy on noisy, blurred, snowy, ... images, by type; mCA (RAT paper, Table 2)", corruptions),
+    "corrupted": ("pictures of a test image under each corruption", corrupted),
     "surface": ("the loss over an attack's direction and a random one", directions.surface),
     "ablation": (
         "clean accuracy and the mean over attacks of runs that differ in few settings (RLFAT paper, Fig. 2)",
@@ -34,15 +37,15 @@ _ANALYSES: dict[str, tuple[str, Callable[[list[str]], None]]] = {
 
 def main(args: list[str]) -> None:
     """Run `hardy analyse NAME`."""
-    wide = max(map(len, _ANALYSES))
+    wide = max(map(len, ANALYSES))
     usage = "usage: hardy analyse NAME ...\n\n" + "\n".join(
-        f"  {name:<{wide}}  {what}" for name, (what, _) in _ANALYSES.items()
+        f"  {name:<{wide}}  {what}" for name, (what, _) in ANALYSES.items()
     )
     if not args or args[0] in ("-h", "--help"):
         out.print(usage)
         if not args:
-            raise UsageError(f"An analysis is missing: {' or '.join(_ANALYSES)}.")
+            raise UsageError(f"An analysis is missing: {' or '.join(ANALYSES)}.")
         return
-    if args[0] not in _ANALYSES:
-        raise unknown("analysis", args[0], _ANALYSES)
-    _ANALYSES[args[0]][1](args[1:])
+    if args[0] not in ANALYSES:
+        raise unknown("analysis", args[0], ANALYSES)
+    ANALYSES[args[0]][1](args[1:])

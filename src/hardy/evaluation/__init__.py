@@ -2,6 +2,7 @@
 
 from hardy.evaluation.accuracy import evaluate
 from hardy.evaluation.average import average_accuracy
+from hardy.evaluation.corruption import corruption_accuracy
 from hardy.evaluation.diagnosis import Diagnosis, diagnose
 from hardy.evaluation.gaps import generalisation_gaps
 from hardy.evaluation.outcomes import Paired, broken_at, compare
@@ -19,6 +20,7 @@ __all__ = [
     "average_accuracy",
     "broken_at",
     "compare",
+    "corruption_accuracy",
     "diagnose",
     "evaluate",
     "generalisation_gaps",
