@@ -3,7 +3,10 @@
 from collections.abc import Callable
 
 from hardy.cli import directions, sweeps
+from hardy.cli.activation import activation
 from hardy.cli.console import out
+from hardy.cli.examples import examples
+from hardy.cli.saliency import saliency
 from hardy.cli.sensitivity import sensitivity
 from hardy.cli.shuffle import shuffle
 from hardy.errors import UsageError, unknown
@@ -18,6 +21,9 @@ _ANALYSES: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "perturbations": ("how far two attacks' images lie apart (InfoFeature paper, Table 2)", directions.perturbations),
     "direction": ("the loss along an attack's direction as the scale grows (RAT paper, Fig. 2)", directions.direction),
     "surface": ("the loss over an attack's direction and a random one", directions.surface),
+    "saliency": ("SmoothGrad maps of several networks on the same images (RLFAT paper, Figs. 3, 4)", saliency),
+    "examples": ("what an attack makes of a few images, and what several networks say of them", examples),
+    "activation": ("class activation maps before and after an attack (InfoFeature paper, Fig. 2)", activation),
 }
 
 
