@@ -1,6 +1,6 @@
 """The comparison of all methods of the README: its rows and table, from what `hardy table methods --scale small` wrote.
 
-python docs/results/methods.py collect FOLDER   copies results.jsonl of the table's folder to methods.jsonl
+python docs/results/methods.py collect FOLDER   copies results.jsonl of the table's folder to methods.jsonl, beside other methods'
 python docs/results/methods.py show             prints the table
 """
 
@@ -20,14 +20,15 @@ def collect(folder: Path) -> None:
     for row in rows:
         if "settings" in row:
             row["settings"]["data"] = re.sub(r" from /\S+(?=;)", "", row["settings"]["data"])
-    ROWS.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    there = {row["row"] for row in rows}
+    kept = [row for row in _rows() if row["row"] not in there]
+    ROWS.write_text("".join(json.dumps(row) + "\n" for row in kept + rows), encoding="utf-8")
 
 
 def show() -> str:
     """The table as Markdown, of the methods whose every number is there, the most robust under AutoAttack first."""
     found: dict[str, dict[str, Any]] = {}
-    for line in ROWS.read_text(encoding="utf-8").splitlines():
-        row = json.loads(line)
+    for row in _rows():
         found.setdefault(row["row"], {})[row["column"]] = row
     whole = [method for method, rows in found.items() if rows.keys() >= {*COLUMNS, "verdict"}]
     order = sorted(whole, key=lambda method: -found[method]["AutoAttack"]["value"])
@@ -37,6 +38,10 @@ def show() -> str:
         cells = [_cell(found[method][column]) for column in COLUMNS]
         lines.append((f"`{method}`", *cells, found[method]["verdict"]["verdict"].replace("no sign", "none")))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _rows() -> list[dict[str, Any]]:
+    return [json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines()]
 
 
 def _cell(row: dict[str, Any]) -> str:

@@ -19,6 +19,7 @@ COMMANDS = {
     "table": "a paper's table, trained and measured here, beside the paper's numbers",
     "compare": "two files of outcomes that evaluate wrote, image by image",
     "analyse": "what lies beside accuracy: sweeps of eps, steps and restarts, loss surfaces, sensitivity and more",
+    "report": "one page on runs, their numbers, verdicts and analyses, and what is missing",
     "list": "recipes, methods, attacks, data sets, networks, published networks, tables",
 }
 

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from hardy.cli import directions, sweeps
 from hardy.cli.activation import activation
 from hardy.cli.console import out
+from hardy.cli.corruptions import corrupted, corruptions
 from hardy.cli.examples import examples
 from hardy.cli.saliency import saliency
 from hardy.cli.sensitivity import sensitivity
 from hardy.cli.shuffle import shuffle
 from hardy.errors import UsageError, unknown
 
-_ANALYSES: dict[str, tuple[str, Callable[[list[str]], None]]] = {
+ANALYSES: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "sensitivity": ("loss gradients on brighter, darker and gamma-mapped images (RLFAT paper, Table 2)", sensitivity),
     "shuffle": ("a picture of what random block shuffle does to an image (RLFAT paper, Fig. 1)", shuffle),
     "eps": ("robust accuracy of several networks as an attack's radius grows (RAT paper, Figs. 5, 8)", sweeps.eps),
@@ -20,6 +21,8 @@ _ANALYSES: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "strength": ("several attacks by their number of steps (InfoFeature paper, Fig. 4)", sweeps.strength),
     "perturbations": ("how far two attacks' images lie apart (InfoFeature paper, Table 2)", directions.perturbations),
     "direction": ("the loss along an attack's direction as the scale grows (RAT paper, Fig. 2)", directions.direction),
+    "corruptions": ("accuracy on noisy, blurred, snowy, ... images, by type; mCA (RAT paper, Table 2)", corruptions),
+    "corrupted": ("pictures of a test image under each corruption", corrupted),
     "surface": ("the loss over an attack's direction and a random one", directions.surface),
     "saliency": ("SmoothGrad maps of several networks on the same images (RLFAT paper, Figs. 3, 4)", saliency),
     "examples": ("what an attack makes of a few images, and what several networks say of them", examples),
@@ -29,15 +32,15 @@ _ANALYSES: dict[str, tuple[str, Callable[[list[str]], None]]] = {
 
 def main(args: list[str]) -> None:
     """Run `hardy analyse NAME`."""
-    wide = max(map(len, _ANALYSES))
+    wide = max(map(len, ANALYSES))
     usage = "usage: hardy analyse NAME ...\n\n" + "\n".join(
-        f"  {name:<{wide}}  {what}" for name, (what, _) in _ANALYSES.items()
+        f"  {name:<{wide}}  {what}" for name, (what, _) in ANALYSES.items()
     )
     if not args or args[0] in ("-h", "--help"):
         out.print(usage)
         if not args:
-            raise UsageError(f"An analysis is missing: {' or '.join(_ANALYSES)}.")
+            raise UsageError(f"An analysis is missing: {' or '.join(ANALYSES)}.")
         return
-    if args[0] not in _ANALYSES:
-        raise unknown("analysis", args[0], _ANALYSES)
-    _ANALYSES[args[0]][1](args[1:])
+    if args[0] not in ANALYSES:
+        raise unknown("analysis", args[0], ANALYSES)
+    ANALYSES[args[0]][1](args[1:])

@@ -14,6 +14,7 @@ from hardy.attacks.names import named
 from hardy.cli.console import err, out, percent, progress, table
 from hardy.cli.evaluate import Store, storing
 from hardy.cli.flags import parse
+from hardy.cli.report import written
 from hardy.cli.train import duration, with_progress
 from hardy.jobs.measure import measured
 from hardy.recipes import recipe
@@ -32,7 +33,7 @@ _SAYS = (
 
 @dataclass(frozen=True)
 class Demo:
-    """Train standard, PGD-AT, TRADES, RLFAT-P and RLFAT-T on digits, attack each, and print the table.
+    """Train standard, PGD-AT, TRADES, RLFAT-P and RLFAT-T on digits, attack each, print the table, and write a page.
 
     Stopped, the same command goes on where it was.
     """
@@ -75,6 +76,8 @@ def compare(folder: Path, store: Store) -> None:
         f"Accuracy in % with 95 % intervals; {tested}; Linf perturbations of eps {EPS:g}", ["method", *attacks], cells
     )
     out.print(f"\n{_SAYS}\n\nRuns, weights and all numbers: {folder}")
+    page, *_ = written([folder], folder / "report.html")
+    out.print(f"The same with more about each run, as a page: {page}")
 
 
 def _measured(folder: Path, attacks: Mapping[str, Attack | None], store: Store) -> list[Measurement]:

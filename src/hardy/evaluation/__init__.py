@@ -3,6 +3,7 @@
 from hardy.evaluation.accuracy import evaluate
 from hardy.evaluation.activation import activation_maps
 from hardy.evaluation.choice import classified_by_all
+from hardy.evaluation.corruption import corruption_accuracy
 from hardy.evaluation.diagnosis import Diagnosis, diagnose
 from hardy.evaluation.examples import adversarial_examples
 from hardy.evaluation.outcomes import Paired, broken_at, compare
@@ -23,6 +24,7 @@ __all__ = [
     "broken_at",
     "classified_by_all",
     "compare",
+    "corruption_accuracy",
     "diagnose",
     "evaluate",
     "loss_along",

@@ -162,11 +162,11 @@ class Pictures(Figure):
             )
 
 
-def picture(title: str, image: npt.NDArray[Any]) -> Picture:
+def picture(title: str, image: npt.ArrayLike) -> Picture:
     """An image (H, W, 3), (H, W, 1) or (H, W) with values in [0, 1], which it is clipped to, as a picture of 8 bits."""
     from PIL import Image
 
-    pixels = np.rint(255 * np.clip(image, 0, 1)).astype(np.uint8)
+    pixels = np.rint(255 * np.clip(np.asarray(image), 0, 1)).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels).save(buffer, "png")
     return Picture(title, base64.b64encode(buffer.getvalue()).decode())

@@ -42,7 +42,7 @@ def svg(figure: Figure, name: str) -> str:
     drawn = dict.fromkeys(("text.color", "axes.edgecolor", "axes.labelcolor", "xtick.color", "ytick.color"), _INK)
     style: Any = {
         **drawn, "svg.fonttype": "none", "svg.hashsalt": name, "axes.facecolor": "none", "figure.facecolor": "none",
-        "patch.edgecolor": _INK, "font.sans-serif": ["sans-serif"], "legend.labelcolor": _INK,
+        "patch.edgecolor": _INK, "legend.labelcolor": _INK,
     }  # fmt: skip
     buffer = io.StringIO()
     with matplotlib.rc_context(style):

@@ -28,12 +28,13 @@ class Line:
         paper = "–" if self.paper is None else f"{100 * self.paper:.2f}"
         if row is None:
             return self.row, str(self.seed), self.column, paper, "–", "–", "–", "–"
-        interval = "–" if row.low is None or row.high is None else f"[{_percent(row.low)}, {_percent(row.high)}]"
+        interval = "–" if row.low is None or row.high is None else f"[{percent(row.low)}, {percent(row.high)}]"
         difference = "–" if self.paper is None else f"{100 * (row.value - self.paper):+.1f}"
-        return self.row, str(self.seed), self.column, paper, _percent(row.value), interval, difference, f"{row.n:,}"
+        return self.row, str(self.seed), self.column, paper, percent(row.value), interval, difference, f"{row.n:,}"
 
 
-def _percent(value: float | None) -> str:
+def percent(value: float | None) -> str:
+    """A fraction in per cent; a dash for none."""
     return "–" if value is None else f"{100 * value:.1f}"
 
 
@@ -58,7 +59,7 @@ def wide(
 def _with_interval(row: Measurement | None) -> str:
     if row is None:
         return "–"
-    return _percent(row.value) + ("" if row.low is None else f" [{_percent(row.low)}, {_percent(row.high)}]")
+    return percent(row.value) + ("" if row.low is None else f" [{percent(row.low)}, {percent(row.high)}]")
 
 
 def markdown(title: str, remarks: Sequence[str], heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

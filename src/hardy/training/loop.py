@@ -23,6 +23,7 @@ from hardy.objectives.objective import loss_of
 from hardy.randomness import Noise
 from hardy.training.events import Events
 from hardy.training.notices import notices
+from hardy.training.passes import Passes, counting
 from hardy.training.precision import prepare, resolve, this_device
 from hardy.training.record import claimed, read_metrics, read_precision, refuse_other_labels
 from hardy.training.run import Run
@@ -61,6 +62,8 @@ class _Training:
     best: dict[str, Any] | None = None
     events: Events | None = None
     saved_at: float = field(default_factory=time.monotonic)
+    saved_step: int = 0
+    passes: Passes | None = None  # of a step: this process counts those of its first
 
 
 def train(
@@ -120,7 +123,11 @@ def _train(training: _Training, images: TrainingImages, watch: Watch) -> None:
     step = Step(training.model, training.run.objective)
     with stops_on_request() as asked:
         for x, y in stream(training.run, images, training.step, training.total):
-            _make(training, step, x, y)
+            if training.passes is None:
+                with counting(training.model, len(x)) as training.passes:
+                    _make(training, step, x, y)
+            else:
+                _make(training, step, x, y)
             watch.step(training.step, training.total)
             ends_epoch = training.step % training.per_epoch == 0 or training.step == training.total
             if ends_epoch or training.step % training.per_epoch % LOG_EVERY == 0:
@@ -259,7 +266,18 @@ def _save(training: _Training) -> None:
     pending = _finite_terms(training)
     weights, optimizer = training.model.state_dict(), training.optimizer.state_dict()
     training.folder.commit(Checkpoint(training.step, weights, optimizer, training.average, pending, training.best))
-    training.saved_at = time.monotonic()
+    _log_costs(training)
+
+
+def _log_costs(training: _Training) -> None:
+    """What the steps since the last checkpoint took, with validation and saving; passes are of single images, without these."""
+    now, passes = time.monotonic(), training.passes
+    images = (training.step - training.saved_step) * training.run.batch
+    row = {"from": training.saved_step, "step": training.step, "seconds": round(now - training.saved_at, 3)}
+    if passes is not None:
+        row |= {"forwards": round(images * passes.forwards), "backwards": round(images * passes.backwards)}
+    training.folder.spent(row)
+    training.saved_at, training.saved_step = now, training.step
 
 
 def _resume(training: _Training, watch: Watch) -> None:
@@ -281,6 +299,7 @@ def _resume(training: _Training, watch: Watch) -> None:
         training.average = {name: value.to(device) for name, value in point.average.items()}
     training.pending = [{name: torch.tensor(value) for name, value in row.items()} for row in point.pending]
     training.step, training.best = point.step, point.best
+    training.saved_step = point.step
     finished = (
         "It is complete." if point.step == training.total else f"Going on from step {point.step} of {training.total}."
     )

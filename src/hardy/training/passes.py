@@ -22,13 +22,14 @@ class Passes:
 
 def passes_of_step(objective: Objective, model: Classifier, x: Images, y: Labels, noise: Noise) -> Passes:
     """Passes through the network's trunk in one training step without the optimiser; gradients are left on the parameters."""
-    with _counting(model, len(x)) as passes:
+    with counting(model, len(x)) as passes:
         loss_of(objective(model, x, y, noise)).backward()
     return passes
 
 
 @contextmanager
-def _counting(model: Classifier, batch: int) -> Iterator[Passes]:
+def counting(model: Classifier, batch: int) -> Iterator[Passes]:
+    """Counts passes of `batch` images through the network's trunk while it lasts."""
     passes, trunk = Passes(), model.trunk
 
     def counted(x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A run's record: run.json, which describes it, and the rows of metrics.jsonl."""
+"""A run's record: run.json, which describes it, and the rows of metrics.jsonl and costs.jsonl."""
 
 import contextlib
 import json
@@ -132,7 +132,15 @@ def _told(path: Path) -> dict[str, Any]:
 
 def append_metrics(path: Path, row: Mapping[str, Any]) -> None:
     """Add a row to a run's metrics.jsonl. Raises: WriteError if it cannot be written."""
-    file = path / "metrics.jsonl"
+    _append(path / "metrics.jsonl", row)
+
+
+def append_costs(path: Path, row: Mapping[str, Any]) -> None:
+    """Add a row to a run's costs.jsonl. Raises: WriteError if it cannot be written."""
+    _append(path / "costs.jsonl", row)
+
+
+def _append(file: Path, row: Mapping[str, Any]) -> None:
     try:
         with file.open("a", encoding="utf-8") as out:
             out.write(json.dumps(row) + "\n")

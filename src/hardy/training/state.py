@@ -2,6 +2,7 @@
 
 run.json            all settings, versions, commit, device
 metrics.jsonl       a row for each log point and each validation
+costs.jsonl         a row for each checkpoint: seconds and passes since the one before it, those in vain after a kill included
 results.jsonl       what `hardy evaluate` measured
 last.safetensors    the newest weights (their average where the run keeps one); best.safetensors where a part is held out
 checkpoints/        step-N.safetensors and step-N.state.pt, the two newest pairs; the state names its weights' digest
@@ -23,7 +24,7 @@ from hardy.describe import describe
 from hardy.errors import UsageError
 from hardy.files import PARTIAL, WriteError, digest, write_bytes
 from hardy.models.checkpoints import read_weights, save_weights
-from hardy.training.record import append_metrics, open_folder, read_id, trim_metrics
+from hardy.training.record import append_costs, append_metrics, open_folder, read_id, trim_metrics
 from hardy.training.run import Run
 
 _OURS = re.compile(
@@ -66,6 +67,10 @@ class Folder:
     def log(self, row: Mapping[str, Any]) -> None:
         """Append a row to metrics.jsonl."""
         append_metrics(self.path, row)
+
+    def spent(self, row: Mapping[str, Any]) -> None:
+        """Append a row to costs.jsonl."""
+        append_costs(self.path, row)
 
     def save_best(self, step: int, value: float, weights: Mapping[str, Tensor]) -> dict[str, Any]:
         """Keep the best weights so far; they count once a checkpoint names them."""

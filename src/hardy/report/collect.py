@@ -1,0 +1,195 @@
+"""What lies in folders: runs with what was measured of them, analyses, diagnoses, tables; and what could not be read."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hardy.describe import counted
+from hardy.errors import UsageError
+from hardy.report import analysis
+from hardy.report.analysis import Analysis
+from hardy.results import Measurement, of_json, read
+
+_DEPTH = 4  # folders below the one named; deeper ones are not a user's results
+_NO_RESULTS = {"checkpoints", "jobs", "tensorboard", "outcomes"}  # folders inside runs and tables
+
+
+@dataclass(frozen=True)
+class Diagnosed:
+    """A diagnosis as `hardy diagnose --json` and the job of a table write it."""
+
+    verdict: str
+    why: str
+    ball: str
+    n: int
+    signs: tuple[Mapping[str, Any], ...]
+    weights: str | None  # SHA-256 of the weights that it is of
+    rows: tuple[Measurement, ...]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What a run's folder holds; or what is told of a published network, or a file of rows, which have less.
+
+    place: what commands call it: a folder, or a name. told: run.json. metrics, costs: rows of these files, in order.
+    """
+
+    place: str
+    told: Mapping[str, Any] = field(default_factory=dict)
+    metrics: tuple[Mapping[str, Any], ...] = ()
+    costs: tuple[Mapping[str, Any], ...] = ()
+    rows: tuple[Measurement, ...] = ()
+
+
+@dataclass
+class Found:
+    """Everything that was found. table_rows: of the results.jsonl of tables. problems: sentences on what was passed over."""
+
+    runs: list[Kept] = field(default_factory=list)
+    analyses: list[tuple[Path, Analysis]] = field(default_factory=list)
+    diagnoses: list[Diagnosed] = field(default_factory=list)
+    table_rows: list[Mapping[str, Any]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+    def __bool__(self) -> bool:
+        return bool(self.runs or self.analyses or self.diagnoses or self.table_rows)
+
+
+def collect(sources: Sequence[Path | tuple[str, Mapping[str, Any]]]) -> Found:
+    """What the sources hold: folders (of a run, or with runs and results below), result files, or (name, what is told of it).
+
+    Raises: UsageError for a source that does not exist, or where nothing is found at all.
+    """
+    found = Found()
+    for source in sources:
+        if isinstance(source, tuple):
+            _published(*source, found)
+        elif source.is_dir():
+            _folder(source, found, _DEPTH)
+        elif source.is_file():
+            _json_file(source, found, named=True)
+        else:
+            raise UsageError(
+                f"There is no folder or file {source}; name a run's folder, one with results, or a published network."
+            )
+    if not found:
+        names = ", ".join(str(source[0] if isinstance(source, tuple) else source) for source in sources)
+        said = "".join(f" {problem}" for problem in found.problems)
+        raise UsageError(f"{names}: there is no run and no result of hardy in it.{said}")
+    return found
+
+
+def _folder(path: Path, found: Found, depth: int) -> None:
+    if (path / "run.json").is_file():
+        _run(path, found)
+    elif (path / "results.jsonl").is_file():
+        rows = list(_json_lines(path / "results.jsonl", found))
+        found.table_rows += [row for row in rows if isinstance(row.get("table"), str)]
+    for file in sorted(path.glob("*.json")):
+        if file.name != "run.json":
+            _json_file(file, found, named=False)
+    for inside in sorted(path.iterdir()):
+        if inside.is_dir() and inside.name not in _NO_RESULTS and not inside.name.startswith(".") and depth:
+            _folder(inside, found, depth - 1)
+
+
+def _run(path: Path, found: Found) -> None:
+    told = _content(path / "run.json", found)
+    if not isinstance(told, dict) or not isinstance(told.get("run"), dict):
+        found.problems.append(
+            f"{path / 'run.json'} is damaged: it does not tell a run's settings. The run is passed over."
+        )
+        return
+    rows: list[Measurement] = []
+    if (path / "results.jsonl").is_file():
+        rows, torn = read(path / "results.jsonl")
+        if torn:
+            some = f"{counted(torn, 'line')} of {path / 'results.jsonl'}"
+            found.problems.append(
+                f"{some} {'is' if torn == 1 else 'are'} torn, damaged or of another version, and passed over."
+            )
+    kept = {name: tuple(_json_lines(path / f"{name}.jsonl", found)) for name in ("metrics", "costs")}
+    found.runs.append(Kept(str(path), told, kept["metrics"], kept["costs"], tuple(rows)))
+
+
+def _published(name: str, told: Mapping[str, Any], found: Found) -> None:
+    about = {"run": told["run"], **told.get("trained", {})}
+    found.runs.append(Kept(name, about, rows=tuple(_rows(told["measured"], name, found))))
+
+
+def _json_file(file: Path, found: Found, *, named: bool) -> None:
+    """A file of results, by what is in it. named: it was asked for, and must be one."""
+    told = _content(file, found)
+    match told:
+        case {"kind": "analysis"}:
+            try:
+                found.analyses.append((file, analysis.read(told, str(file))))
+            except UsageError as error:
+                found.problems.append(f"{error} It is passed over.")
+        case {"verdict": str(), "signs": list()}:
+            _diagnosis(file, told, found)
+        case {"run": dict(), "measured": list(), "sha256": str()}:
+            _published(file.stem, told, found)
+        case [{"what": _, "value": _}, *_]:
+            found.runs.append(Kept(str(file), rows=tuple(_rows(told, str(file), found))))
+        case _ if named:
+            raise UsageError(
+                f"{file} is no result file of hardy: no rows, analysis, diagnosis or published network is in it."
+            )
+
+
+def _diagnosis(file: Path, told: Mapping[str, Any], found: Found) -> None:
+    rows = tuple(_rows(told.get("rows", []), str(file), found))
+    named = {told.get("weights sha256"), *(row.settings.get("weights sha256") for row in rows)} - {None}
+    weights = next(iter(named)) if len(named) == 1 else None
+    texts = [told.get(name) for name in ("verdict", "why", "ball")]
+    signs = told["signs"]
+    whole = all(isinstance(sign, dict) and {"name", "weight", "result", "why"} <= sign.keys() for sign in signs)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(told.get("n"), int) or not whole:
+        found.problems.append(f"{file} is a damaged diagnosis, or one of another version, and passed over.")
+        return
+    verdict, why, ball = map(str, texts)
+    found.diagnoses.append(Diagnosed(verdict, why, ball, told["n"], tuple(signs), weights, rows))
+
+
+def _rows(told: Sequence[Any], place: str, found: Found) -> Iterator[Measurement]:
+    damaged = 0
+    for row in told:
+        try:
+            yield of_json(row)
+        except (TypeError, ValueError):
+            damaged += 1
+    if damaged:
+        found.problems.append(
+            f"{counted(damaged, 'row')} of {place} could not be read by this version, and passed over."
+        )
+
+
+def _content(file: Path, found: Found) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        found.problems.append(f"{file} cannot be read ({error}) and is passed over.")
+        return None
+
+
+def _json_lines(file: Path, found: Found) -> Iterator[dict[str, Any]]:
+    """The whole rows of a file, where it is there."""
+    if not file.is_file():
+        return
+    torn = 0
+    for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError):
+            row = None
+        if isinstance(row, dict):
+            yield row
+        else:
+            torn += bool(line.strip())
+    if torn:
+        found.problems.append(
+            f"{counted(torn, 'line')} of {file} {'is' if torn == 1 else 'are'} torn, and passed over."
+        )

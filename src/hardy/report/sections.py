@@ -1,0 +1,202 @@
+"""The report, section by section, from what was found."""
+
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from hardy.describe import counted
+from hardy.report.accuracy import Papers, accuracy, beside_papers, is_accuracy
+from hardy.report.analysis import Analysis
+from hardy.report.collect import Diagnosed, Found
+from hardy.report.document import (
+    Block,
+    Commands,
+    Document,
+    Drawn,
+    Folded,
+    Grid,
+    Heading,
+    Items,
+    Paragraph,
+    Section,
+    grid,
+)
+from hardy.report.subjects import Subject, subjects
+from hardy.report.training import training
+from hardy.results import Measurement
+
+_ORDER = ("seen", "not seen", "not enough images", "not tested")  # as people read them
+
+
+def report(found: Found, papers: Papers, analyses: Mapping[str, str]) -> Document:
+    """The whole report. papers: numbers for runs, by their place. analyses: what there is, and what each shows."""
+    networks, left_out = subjects(found)
+    made = [
+        accuracy(networks),
+        _diagnoses(networks, found.diagnoses),
+        beside_papers(networks, papers, found),
+        _analysed(found),
+        training(networks),
+        _other_numbers(networks),
+        _missing(networks, found, analyses),
+        _passed_over([*found.problems, *left_out]),
+    ]
+    parts = [
+        counted(len({subject.kept.place for subject in networks}), "network"),
+        counted(sum(len(subject.rows) for subject in networks), "measurement"),
+        f"{len(found.diagnoses)} diagnos{'is' if len(found.diagnoses) == 1 else 'es'}",
+        f"{len(found.analyses)} analys{'is' if len(found.analyses) == 1 else 'es'}",
+    ]
+    versions = sorted(
+        {row.hardy for subject in networks for row in subject.rows} | {it.hardy for _, it in found.analyses}
+    )
+    lead = f"{', '.join(parts)}. Measured with hardy {', '.join(versions)}." if versions else f"{', '.join(parts)}."
+    return Document("Robustness report", lead, tuple(section for section in made if section is not None))
+
+
+def _diagnoses(networks: Sequence[Subject], all_of_them: Sequence[Diagnosed]) -> Section | None:
+    """Each diagnosis with its evidence; those of weights that are not among the networks too."""
+    titled = [(subject.name, subject.diagnosis) for subject in networks if subject.diagnosis is not None]
+    shown = {id(diagnosis) for _, diagnosis in titled}
+    known = {subject.weights for subject in networks}
+    titled += [
+        (next((row.run for row in it.rows), "a network"), it)
+        for it in all_of_them
+        if id(it) not in shown and it.weights not in known
+    ]
+    if not titled:
+        return None
+    blocks: list[Block] = [Paragraph(
+        "Is a network robust, or is its gradient masked, so that attacks fail for want of direction? Each sign is an exact test "
+        "over images at the 1 % level; a strong sign or two hints make `masked`, one hint `suspicious`."
+    )]  # fmt: skip
+    for name, it in titled:
+        blocks.append(
+            Paragraph(
+                f"{name}: {it.verdict}. {it.why} {it.ball}, {counted(it.n, 'image')}.", warning=it.verdict != "no sign"
+            )
+        )
+        signs = sorted(it.signs, key=lambda sign: _ORDER.index(sign["result"]) if sign["result"] in _ORDER else 9)
+        lines = [
+            (
+                str(sign["name"]),
+                str(sign["weight"]),
+                str(sign["result"]),
+                _p(sign.get("p")),
+                _numbers(sign.get("numbers")),
+            )
+            for sign in signs
+        ]
+        why = Items(tuple(f"{sign['name']}: {sign['why']}" for sign in signs))
+        blocks.append(
+            Folded(f"{name}: the evidence", (grid("", ("sign", "weight", "result", "p", "numbers"), lines, 5), why))
+        )
+    return Section("diagnosis", "Masked gradients", tuple(blocks))
+
+
+def _p(value: object) -> str:
+    return f"{value:.2g}" if isinstance(value, float | int) else ""
+
+
+def _numbers(told: object) -> str:
+    """A sign's numbers; accuracies as per cent, counts as they are."""
+    if not isinstance(told, dict):
+        return ""
+    shown = (
+        f"{name} {value:,}" if isinstance(value, int) else f"{name} {100 * value:.1f} %" for name, value in told.items()
+    )
+    return ", ".join(shown)
+
+
+def _analysed(found: Found) -> Section | None:
+    blocks: list[Block] = []
+    for path, it in found.analyses:
+        blocks += _analysis(str(path), it)
+    return Section("analyses", "Analyses", tuple(blocks)) if blocks else None
+
+
+def _analysis(path: str, it: Analysis) -> Iterator[Block]:
+    yield Heading(it.title)
+    yield Paragraph(it.says)
+    if it.figure is not None:
+        yield Drawn(it.figure, f"{it.title}: {it.figure.title}. The numbers are in the table below.")
+    tables = tuple(Grid(table) for table in it.tables)
+    if tables:
+        yield from tables if it.figure is None else (Folded(f"{it.title}: the numbers", tables),)
+    if it.remarks:
+        yield Items(it.remarks)
+    yield Folded(f"{it.title}: how it was made", (Commands((it.command,)), Paragraph(path)))
+
+
+def _other_numbers(networks: Sequence[Subject]) -> Section | None:
+    """What is no accuracy, and not in the table of accuracies."""
+    lines = [
+        (subject.name, row.what, f"{row.value:.4g}", _interval(row), row.unit, f"{row.n:,}")
+        for subject in networks
+        for row in subject.rows
+        if not is_accuracy(row)
+    ]
+    heads = ("network", "what", "value", "95 % interval", "unit", "images")
+    return Section("others", "Other measurements", (grid("", heads, lines, left=2),)) if lines else None
+
+
+def _interval(row: Measurement) -> str:
+    return "–" if row.low is None or row.high is None else f"[{row.low:.4g}, {row.high:.4g}]"
+
+
+def _missing(networks: Sequence[Subject], found: Found, analyses: Mapping[str, str]) -> Section | None:
+    """What would make the report whole, as commands."""
+    places = {subject.kept.place: subject for subject in networks if subject.kept.told}
+    blocks: list[Block] = []
+
+    def add(text: str, lines: list[str]) -> None:
+        if lines:
+            blocks.extend((Paragraph(text), Commands(tuple(lines))))
+
+    def without(has: Callable[[Subject], bool]) -> list[str]:
+        return [place for place in places if not any(has(it) for it in networks if it.kept.place == place)]
+
+    def each(command: str, which: Sequence[str]) -> list[str]:
+        return [command.format(place=shlex.quote(place), beside=shlex.quote(_beside(place))) for place in which]
+
+    for place, subject in places.items():
+        if _unfinished(subject):
+            name = shlex.quote(str(subject.kept.told["run"].get("name")))
+            add(
+                "Not trained to the end; the same command goes on:",
+                each(f"hardy train {name} --out {{place}}", [place]),
+            )
+    add("No number at all:", each("hardy evaluate {place}", without(lambda it: bool(it.rows))))
+    add(
+        "AutoAttack, without which a claim of robustness is not taken seriously:",
+        each("hardy evaluate {place} --attacks autoattack", without(_has_autoattack)),
+    )
+    undiagnosed = without(lambda it: it.diagnosis is not None)
+    add("The verdict on masked gradients:", each("hardy diagnose {place} --json {beside}", undiagnosed))
+    there = {it.name for _, it in found.analyses}
+    wanted = {name: what for name, what in analyses.items() if name not in there and places}
+    everything = " ".join(map(shlex.quote, places))
+    if wanted:
+        lines = tuple(f"hardy analyse {name} {everything}   # {what}" for name, what in wanted.items())
+        blocks.append(Folded("Analyses that were not made", (Commands(lines),)))
+    return Section("missing", "What is missing", tuple(blocks)) if blocks else None
+
+
+def _has_autoattack(subject: Subject) -> bool:
+    return any(row.what.startswith("accuracy under autoattack") for row in subject.rows)
+
+
+def _unfinished(subject: Subject) -> bool:
+    planned, metrics = subject.kept.told.get("steps"), subject.kept.metrics
+    return isinstance(planned, int) and bool(metrics) and metrics[-1].get("step", planned) < planned
+
+
+def _beside(place: str) -> str:
+    """Where a diagnosis goes so that the report finds it: into the run's folder, or, of a published network, the one at hand."""
+    return f"{place}/diagnosis.json" if "/" in place else f"diagnosis-{place}.json"
+
+
+def _passed_over(problems: Sequence[str]) -> Section | None:
+    if not problems:
+        return None
+    said = Paragraph("What could not be read, or is not shown:", warning=True)
+    return Section("problems", "Passed over", (said, Items(tuple(problems))))

@@ -1,0 +1,139 @@
+"""The section on training: what each run was, on what, how long it took, what it cost, and how it went."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hardy.report.collect import Kept
+from hardy.report.document import Block, Drawn, Folded, Paragraph, Section, grid
+from hardy.report.figures import Bands, Line, Panel, Point
+from hardy.report.subjects import Subject
+
+_ABOUT = (
+    "started",
+    "origin",
+    "labels",
+    "id",
+    "hardy",
+    "commit",
+    "torch",
+    "python",
+    "machine",
+    "device",
+    "threads",
+    "precision",
+)
+
+
+def training(subjects: Sequence[Subject]) -> Section | None:
+    """Every run once. None where there is no run."""
+    runs = {subject.kept.place: subject for subject in subjects if subject.kept.told}
+    if not runs:
+        return None
+    kept = {name_of(subject): subject.kept for subject in runs.values()}
+    blocks: list[Block] = [grid("", ("run", "recipe", "data", "network", "steps", "time", "forwards", "backwards"), [
+        (name, *_line(run)) for name, run in kept.items()], left=4)]  # fmt: skip
+    blocks.append(Paragraph(
+        "Time is that of all training, validation and saving included, on the machine that each run names; forwards and "
+        "backwards are passes of single images, without validation. A dash: the run does not tell."
+    ))  # fmt: skip
+    figure = curves({name: run.metrics for name, run in kept.items()})
+    if figure is not None:
+        blocks.append(
+            Drawn(figure, "Accuracy on held-out images over the epochs of each run, unperturbed and under attack.")
+        )
+    blocks += [_settings(name, run) for name, run in kept.items()]
+    return Section("training", "Training", tuple(blocks))
+
+
+def name_of(subject: Subject) -> str:
+    """The run's name, without which of its weights."""
+    return subject.name.removesuffix(f", {subject.which}")
+
+
+def curves(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> Bands | None:
+    """Clean and robust accuracy on held-out images over epochs, a line for each run; None where no run has a validation.
+
+    metrics: rows of metrics.jsonl, by the run's name.
+    """
+    titles = {"clean": "unperturbed", "robust": "under the attack of validation"}
+    panels = []
+    for key, title in titles.items():
+        lines = []
+        for name, rows in metrics.items():
+            of = [
+                row
+                for row in rows
+                if row.get("kind") == "validation" and _number(row.get("epoch")) and _number(row.get(key))
+            ]
+            if of:
+                lines.append(Line(name, tuple(Point(row["epoch"], 100 * row[key]) for row in of)))
+        panels.append(Panel(title, "epoch", "accuracy (%)", tuple(lines)))
+    return Bands("Accuracy on held-out images", tuple(panels)) if panels[0].lines else None
+
+
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < float("inf")
+
+
+def _line(run: Kept) -> tuple[str, ...]:
+    """What the table says of a run."""
+    settings = run.told["run"]
+    seconds = [row["seconds"] for row in run.costs if _number(row.get("seconds"))]
+    passes = [
+        f"{sum(row[name] for row in run.costs if _number(row.get(name))):,}" if run.costs else "–"
+        for name in ("forwards", "backwards")
+    ]
+    newest = [row["step"] for row in (*run.metrics[-1:], *run.costs[-1:]) if isinstance(row.get("step"), int)]
+    planned = run.told.get("steps")
+    made = max(newest, default=planned)
+    done = f"{made:,}" if isinstance(made, int) else "–"
+    unfinished = isinstance(made, int) and isinstance(planned, int) and made < planned
+    return (
+        str(settings.get("name", "–")),
+        _kind(settings.get("data")),
+        _kind(settings.get("model")),
+        f"{done} of {planned:,}" if unfinished else done,
+        duration(sum(seconds)) if seconds else "–",
+        *passes,
+    )
+
+
+def _kind(settings: Any) -> str:
+    """A part of the settings in a few words: its class, and its numbers."""
+    if not isinstance(settings, dict):
+        return "–"
+    told = {
+        name: value
+        for name, value in settings.items()
+        if isinstance(value, int | str) and value != "" and name != "type"
+    }
+    plain = [f"{name} {value}" for name, value in told.items()]
+    return str(settings.get("type", "–")) + (f" ({', '.join(plain[:3])})" if plain else "")
+
+
+def duration(seconds: float) -> str:
+    """A time as people say it: 42 s, 3 min 20 s, 2 h 05 min."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _settings(name: str, run: Kept) -> Folded:
+    """All settings and versions of a run."""
+    told = [(key, str(run.told[key])) for key in _ABOUT if run.told.get(key) is not None]
+    tables = [grid("", ("setting", "value"), [(key, _text(value)) for key, value in _leaves(run.told["run"])], left=2)]
+    return Folded(f"{name}: every setting, versions and machine", (*tables, grid("", ("run.json", ""), told, left=2)))
+
+
+def _leaves(value: Any, name: str = "") -> list[tuple[str, Any]]:
+    """Every plain setting by its dotted name."""
+    if isinstance(value, dict):
+        inside = [leaf for key, item in value.items() for leaf in _leaves(item, f"{name}.{key}" if name else key)]
+        return [(key.removesuffix(".type"), item) for key, item in inside if key != "type"]
+    return [(name, value)]
+
+
+def _text(value: Any) -> str:
+    return "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)

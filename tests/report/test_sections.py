@@ -1,0 +1,246 @@
+import json
+
+import pytest
+from folders import DATA, analysis, diagnosis, json_lines, row, run
+
+from hardy.report.accuracy import PaperNumber
+from hardy.report.collect import collect
+from hardy.report.document import Commands, Drawn, Folded, Grid, Items, Paragraph
+from hardy.report.sections import report
+from hardy.report.subjects import subjects
+from hardy.report.training import duration
+
+AUTOATTACK = {"attack": {"type": "AutoAttack"}, "summary": "AutoAttack, standard", "judge": "any"}
+
+
+def made(*sources, papers=None, analyses=None):
+    """The report's sections by name."""
+    document = report(collect(sources), papers or {}, analyses or {})
+    return {section.name: section for section in document.sections}
+
+
+def everything(section, kind):
+    """All blocks of a kind, inside folded ones too."""
+
+    def walk(blocks):
+        for block in blocks:
+            if isinstance(block, kind):
+                yield block
+            if isinstance(block, Folded):
+                yield from walk(block.blocks)
+
+    return list(walk(section.blocks))
+
+
+def tables(section):
+    return [block.table for block in everything(section, Grid)]
+
+
+def test_networks_stand_in_one_table_the_most_robust_under_the_last_attack_first(tmp_path):
+    for name, n, values in (("a", 100, (0.9, 0.4, 0.2)), ("b", 50, (0.8, 0.3, 0.25))):
+        clean, pgd, autoattack = values
+        last = row("accuracy under autoattack", autoattack, n=n, settings=AUTOATTACK)
+        run(tmp_path / name, [row(value=clean), row("accuracy under pgd-20", pgd), last])
+    diagnosis(tmp_path / "a" / "d.json", "suspicious")
+    (table,) = tables(made(tmp_path)["accuracy"])
+    assert table.heads == ("network", "clean (n = 100)", "pgd-20 (n = 100)", "autoattack", "signs of masked gradients")
+    assert table.rows == (
+        ("b", "80.0 [70.0, 90.0]", "30.0 [20.0, 40.0]", "25.0 [15.0, 35.0] (n = 50)", "suspicious"),
+        ("a", "90.0 [80.0, 100.0]", "40.0 [30.0, 50.0]", "20.0 [10.0, 30.0] (n = 100)", "suspicious"),
+    )  # both have the same weights, so that the diagnosis is of both
+    said = [text for items in everything(made(tmp_path)["accuracy"], Items) for text in items.texts]
+    assert said == [
+        "pgd-20: PGD, 20 steps; judged at the last iterate",
+        "autoattack: AutoAttack, standard; judged at any iterate",
+    ]
+
+
+def test_attacks_of_one_name_with_other_settings_are_columns_of_their_own(tmp_path):
+    other = {"attack": {"type": "PGD", "steps": 20, "eps": 1}, "summary": "wider"}
+    run(tmp_path / "a", [row("accuracy under pgd-20", 0.4), row("accuracy under pgd-20", 0.1, settings=other),
+                         row("accuracy under pgd-20", 0.6, settings={"crafted on": ["x"]})])  # fmt: skip
+    section = made(tmp_path)["accuracy"]
+    (table,) = tables(section)
+    assert [head.split(" (")[0] for head in table.heads[1:4]] == ["pgd-20 [a]", "pgd-20 [b]", "pgd-20 [c]"]
+    assert [cell[:4] for cell in table.rows[0][1:4]] == ["40.0", "10.0", "60.0"]
+    assert everything(section, Items)[0].texts[2].endswith("crafted on another network")
+
+
+def test_of_two_rows_of_one_measurement_that_of_more_images_counts_and_of_these_the_newest(tmp_path):
+    run(tmp_path / "a", [row(value=0.1, n=200), row(value=0.2), row(value=0.3, n=200)])
+    assert tables(made(tmp_path)["accuracy"])[0].rows[0][1].startswith("30.0")
+
+
+def test_rows_of_weights_that_a_run_no_longer_has_are_left_out_and_counted(tmp_path):
+    run(tmp_path / "a", [row(value=0.1, settings={"weights sha256": "old"}), row(value=0.2)])
+    sections = made(tmp_path)
+    assert tables(sections["accuracy"])[0].rows[0][1].startswith("20.0")
+    assert f"1 row of {tmp_path / 'a'} are of last weights that it had before, and left out." in everything(
+        sections["problems"], Items)[0].texts  # fmt: skip
+
+
+def test_best_and_last_weights_are_two_networks_of_one_run(tmp_path):
+    run(tmp_path / "a", [row(value=0.1), row(value=0.2, settings={"weights": "best", "weights sha256": "two"})])
+    sections = made(tmp_path)
+    assert [line[0] for line in tables(sections["accuracy"])[0].rows] == ["a, best", "a, last"]
+    assert [line[0] for line in tables(sections["training"])[0].rows] == ["a"]
+
+
+def test_networks_of_different_images_are_not_compared_and_the_page_says_so(tmp_path):
+    run(tmp_path / "a", [row()])
+    run(tmp_path / "b", [row(settings={"data": "CIFAR-10 test, 10,000 images from /some/place; checked"})])
+    run(tmp_path / "c", [row(settings={"data": "CIFAR-10 test, 10,000 images from /another; checked"})])
+    section = made(tmp_path)["accuracy"]
+    assert [(table.title, [line[0] for line in table.rows]) for table in tables(section)] == [
+        (DATA, ["a"]), ("CIFAR-10 test, 10,000 images; checked", ["b", "c"])]  # fmt: skip
+    assert [block.text for block in everything(section, Paragraph) if block.warning] == [
+        "Networks judged by different images stand in different tables: their numbers are not compared."
+    ]
+
+
+def test_runs_of_one_name_are_told_apart_by_the_folder_above(tmp_path):
+    for above in ("one", "two"):
+        run(tmp_path / above / "a", [row()])
+    run(tmp_path / "two" / "b", [row()])
+    networks, _ = subjects(collect([tmp_path]))
+    assert [network.name for network in networks] == ["one/a", "two/a", "b"]
+
+
+def test_the_papers_numbers_stand_beside_ours_with_their_difference(tmp_path):
+    folder = run(tmp_path / "a", [row(value=0.9), row("accuracy under pgd-20", 0.4)])
+    numbers = [
+        PaperNumber("Table 1", "clean", 0.85, "Table 1", None, ""),
+        PaperNumber("Table 1", "PGD", 0.45, "Table 1", {"type": "PGD", "steps": 20}, "Not the paper's setting."),
+        PaperNumber("Table 1", "CW", 0.35, "Table 1", {"type": "CW"}, "Not the paper's setting."),
+    ]
+    section = made(tmp_path, papers={str(folder): numbers})["papers"]
+    assert tables(section)[0].rows == (
+        ("a", "0", "clean", "85.00", "90.0", "[80.0, 100.0]", "+5.0", "100"),
+        ("a", "0", "PGD", "45.00", "40.0", "[30.0, 50.0]", "-5.0", "100"),
+        ("a", "0", "CW", "35.00", "–", "–", "–", "–"),
+    )
+    assert [block.text for block in everything(section, Paragraph)] == ["Not the paper's setting."]
+
+
+def test_a_tables_rows_stand_beside_the_papers_numbers_and_those_without_any_do_not(tmp_path):
+    told = {"table": "rlfat-1b", "scale": "small", "row": "PGDAT", "column": "PGD", "seed": 1, "place": "Table 1(b)"}
+    json_lines(tmp_path / "results.jsonl", [
+        {**told, "paper": 0.5, **vars(row("accuracy under pgd", 0.4))}, {**told, "value": 0.5},
+        {**told, "table": "methods", "paper": None, **vars(row("accuracy under pgd", 0.4))}])  # fmt: skip
+    sections = made(tmp_path)
+    (table,) = tables(sections["papers"])
+    assert table.rows == (("PGDAT", "1", "PGD", "50.00", "40.0", "[30.0, 50.0]", "-10.0", "100"),)
+    assert "A row of table rlfat-1b could not be read" in everything(sections["problems"], Items)[0].texts[0]
+
+
+def test_training_tells_time_passes_and_how_far_a_run_came(tmp_path):
+    run(tmp_path / "a")
+    unfinished = run(tmp_path / "b", epochs=1)
+    (unfinished / "costs.jsonl").unlink()
+    section = made(tmp_path)["training"]
+    lines = tables(section)[0].rows
+    assert lines[0][0] == "a"
+    assert lines[0][4:] == ("20", "1 h 01 min", "2,100", "1,850")
+    assert lines[1][4:] == ("10 of 20", "–", "–", "–")
+    (figure,) = everything(section, Drawn)
+    clean, robust = figure.figure.panels
+    assert [(line.name, [(point.x, point.y) for point in line.points]) for line in robust.lines] == [
+        ("a", [(1, 30), (2, 60)]), ("b", [(1, 30)])]  # fmt: skip
+    assert clean.lines[0].points[1].y == 80
+    settings = dict(tables(section)[1].rows)
+    assert settings["objective"] == "PGDAT"
+    assert settings["objective.attack.steps"] == "7"
+
+
+def test_a_diagnosis_is_shown_with_its_evidence_one_of_no_shown_network_too(tmp_path):
+    run(tmp_path / "a", [row()])
+    diagnosis(tmp_path / "d.json", "masked")
+    diagnosis(tmp_path / "e.json", "no sign", weights="other", rows=[vars(row(settings={"weights sha256": "other"}))])
+    section = made(tmp_path)["diagnosis"]
+    said = [(block.text, block.warning) for block in section.blocks if isinstance(block, Paragraph)][1:]
+    assert said == [("a: masked. That is masked. Linf 8/255, 40 images.", True),
+                    ("a run: no sign. That is no sign. Linf 8/255, 40 images.", False)]  # fmt: skip
+    assert tables(section)[0].rows == (("transfer", "strong", "not seen", "0.5", "images 40, PGD-20 25.0 %"),)
+
+
+def test_an_analysis_is_shown_whole_with_the_command_that_made_it(tmp_path):
+    analysis(tmp_path)
+    section = made(tmp_path)["analyses"]
+    assert [block.text for block in section.blocks[:2]] == ["The eps", "It falls as `eps` grows."]
+    assert everything(section, Drawn)[0].figure.title == "both networks"
+    assert tables(section)[0].rows[1] == ("8/255", "20.0", "30.0")
+    assert everything(section, Commands)[0].lines == ("hardy analyse eps a b",)
+
+
+def test_other_measurements_have_a_table_of_their_own(tmp_path):
+    run(tmp_path / "a", [row("loss sensitivity at gamma 0.8", 1.25, unit="gradient norm")])
+    assert tables(made(tmp_path)["others"])[0].rows == (
+        ("a", "loss sensitivity at gamma 0.8", "1.25", "[1.15, 1.35]", "gradient norm", "100"),
+    )
+
+
+def test_accuracy_under_what_is_no_attack_is_another_measurement(tmp_path):
+    run(tmp_path / "a", [row(), row("accuracy under fog, severity 1", 0.25, settings={"attack": None})])
+    sections = made(tmp_path)
+    assert len(tables(sections["accuracy"])[0].heads) == 3
+    assert tables(sections["others"])[0].rows[0][1] == "accuracy under fog, severity 1"
+
+
+def test_what_is_missing_is_told_as_commands(tmp_path):
+    a = run(tmp_path / "a", [row()], epochs=1)
+    b = run(tmp_path / "with space" / "b")
+    c = run(tmp_path / "c", [row("accuracy under autoattack", 0.2, settings={"weights sha256": "c"})])
+    diagnosis(c / "d.json", weights="c")
+    analysis(tmp_path)
+    lines = [
+        line
+        for block in everything(made(tmp_path, analyses={"eps": "by radius", "steps": "by steps"})["missing"], Commands)
+        for line in block.lines
+    ]
+    assert lines == [
+        f"hardy train pgdat-digits --out {a}",
+        f"hardy evaluate '{b}'",
+        f"hardy evaluate {a} --attacks autoattack",
+        f"hardy evaluate '{b}' --attacks autoattack",
+        f"hardy diagnose {a} --json {a}/diagnosis.json",
+        f"hardy diagnose '{b}' --json '{b}/diagnosis.json'",
+        f"hardy analyse steps {a} {c} '{b}'   # by steps",
+    ]
+
+
+def test_where_nothing_is_missing_or_passed_over_nothing_is_said_of_it(tmp_path):
+    run(tmp_path / "a", [row("accuracy under autoattack", 0.2)])
+    diagnosis(tmp_path / "a" / "d.json")
+    assert not {"missing", "problems", "papers", "others"} & made(tmp_path).keys()
+
+
+def test_the_lead_counts_what_there_is(tmp_path):
+    run(tmp_path / "a", [row(), row("accuracy under pgd-20", 0.2)])
+    analysis(tmp_path)
+    lead = report(collect([tmp_path]), {}, {}).lead
+    assert lead == "1 network, 2 measurements, 0 diagnoses, 1 analysis. Measured with hardy 0.1.0."
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.4, "0 s"),
+        (59.4, "59 s"),
+        (59.6, "1 min 00 s"),
+        (200, "3 min 20 s"),
+        (3599.6, "1 h 00 min"),
+        (90_000, "25 h 00 min"),
+    ],
+)
+def test_times_are_said_as_people_do(seconds, said):
+    assert duration(seconds) == said
+
+
+def test_settings_of_another_version_are_shown_as_they_are(tmp_path):
+    folder = run(tmp_path / "a")
+    told = json.loads((folder / "run.json").read_text())
+    told["run"] = {"type": "Run", "name": "old", "unknown": [1, 2], "model": None}
+    (folder / "run.json").write_text(json.dumps(told))
+    section = made(tmp_path)["training"]
+    assert tables(section)[0].rows[0][1:4] == ("old", "–", "–")
+    assert dict(tables(section)[1].rows)["unknown"] == "1, 2"
