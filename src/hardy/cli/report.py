@@ -29,7 +29,7 @@ _OURS = {
     ".tex": "% hardy report",
 }
 
-_OF_DATA = ("shuffle",)  # analyses that look at no network
+_OF_DATA = ("corrupted", "shuffle")  # analyses that look at no network
 
 
 @dataclass(frozen=True)
