@@ -61,8 +61,12 @@ class Several(Outputs, Flags):
 
 @dataclass(frozen=True)
 class Network:
-    """model: on the device. test: the images asked for, there. about, run: for rows. eps: Linf radius of its training."""
+    """source: what the user calls it. model: on the device. test: the images asked for, there. about, run: for rows.
 
+    eps: Linf radius of its training.
+    """
+
+    source: Path
     model: Classifier
     test: Split
     about: Mapping[str, Any]
@@ -100,9 +104,8 @@ def on_all_images(made: Several) -> dict[str, Network]:
     for source in made.sources:
         err.print(f"{source}:")
         it = subject(source, told)
-        found[str(source)] = Network(
-            prepare(it.model, on, "float32"), it.test.to(on), {**it.about, "precision": "float32"}, it.run, it.eps
-        )
+        model, about = prepare(it.model, on, "float32"), {**it.about, "precision": "float32"}
+        found[str(source)] = Network(source, model, it.test.to(on), about, it.run, it.eps)
     origins = {network.test.origin: name for name, network in found.items()}
     if len(origins) > 1:
         parts = "; ".join(f"{name}: {origin}" for origin, name in origins.items())
