@@ -11,9 +11,8 @@ NAMES = {
     hardy.data: "Augment CIFAR10 CIFAR100 Dataset Digits Extra Folder Imagenette STL10 SVHN Split batches block_shuffle corrupt "
     "random_roll",
     hardy.evaluation: "Diagnosis Paired Sign SmoothGrad activation_maps adversarial_examples average_accuracy broken_at "
-    "classified_by_all compare corruption_accuracy diagnose evaluate generalisation_gaps loss_along "
-    "loss_sensitivity loss_surface over_eps over_restarts over_steps perturbation_distances "
-    "saliency_maps transfer_matrix",
+    "classified_by_all compare corruption_accuracy diagnose evaluate generalisation_gaps loss_along loss_sensitivity "
+    "loss_surface over_eps over_restarts over_steps perturbation_distances saliency_maps transfer_matrix",
     hardy.models: "Architecture BatchNormMode Classifier MadryResNet OwnNetwork PreActResNet18 ResNet18 SmallCNN WideResNet "
     "Wrapped crafting frozen initialise own parameter_count preact_resnet_18 resnet_18 small_cnn w32_10 w40_2 wrap wrn_28_10 "
     "wrn_34_10 wrn_40_2",

@@ -25,10 +25,14 @@ def copy(trained, path, change=lambda told: told, keep=lambda row: True, torn=""
     return path
 
 
+def nothing_held_out(told):
+    told["run"]["validation"]["images"] = 0
+
+
 def test_the_curves_of_runs_of_different_lengths_with_and_without_validation(capsys, trained, tmp_path):
     longer = copy(trained, tmp_path / "longer")
     shorter = copy(trained, tmp_path / "shorter", keep=lambda row: row["epoch"] <= 1)
-    without = copy(trained, tmp_path / "without", keep=lambda row: row["kind"] == "train")
+    without = copy(trained, tmp_path / "without", nothing_held_out, keep=lambda row: row["kind"] == "train")
     runs = (longer, shorter, without)
     ran = run(capsys, "analyse", "curves", *runs, "--out", tmp_path / "out")
     assert ran.code == 0, ran.err
@@ -51,7 +55,9 @@ def test_the_curves_of_runs_of_different_lengths_with_and_without_validation(cap
     assert told.tables[0].rows[0][6] == f"{best['epoch']:g}"
     assert told.tables[0].rows[2][3:7] == ("", "", "", "")
     assert told.remarks[0].startswith("Accuracy under attack: PGD on CrossEntropy()")
-    assert told.remarks[1] == f"{without}: no accuracy, for the run held no images out (--validation.images)."
+    assert told.remarks[1] == (
+        f"{without}: no accuracy on held-out images, the run held no images out (--validation.images)."
+    )
     assert {row.what for row in told.rows} == {CLEAN, ROBUST, LOSS}
     with Image.open(tmp_path / "out" / "curves.png") as picture:
         assert len(picture.convert("RGB").getcolors(2**24)) > 10
@@ -63,6 +69,7 @@ def test_runs_that_all_lack_validation_have_a_panel_of_losses_alone(capsys, trai
     told = analysis(tmp_path / "out")
     assert [panel.y_label for panel in told.figure.panels] == ["training loss"]
     assert told.figure.title == "1 run; no run has held-out images"
+    assert told.remarks == (f"{without}: no accuracy on held-out images, none was measured yet.",)
 
 
 def test_torn_rows_are_counted_and_attacks_that_differ_are_named(capsys, trained, tmp_path):

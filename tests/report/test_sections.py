@@ -142,11 +142,6 @@ def test_training_tells_time_passes_and_how_far_a_run_came(tmp_path):
     assert lines[0][0] == "a"
     assert lines[0][4:] == ("20", "1 h 01 min", "2,100", "1,850")
     assert lines[1][4:] == ("10 of 20", "–", "–", "–")
-    (figure,) = everything(section, Drawn)
-    clean, robust = figure.figure.panels
-    assert [(line.name, [(point.x, point.y) for point in line.points]) for line in robust.lines] == [
-        ("a", [(1, 30), (2, 60)]), ("b", [(1, 30)])]  # fmt: skip
-    assert clean.lines[0].points[1].y == 80
     settings = dict(tables(section)[1].rows)
     assert settings["objective"] == "PGDAT"
     assert settings["objective.attack.steps"] == "7"

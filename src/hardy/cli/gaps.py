@@ -70,11 +70,8 @@ def gaps(args: list[str]) -> None:
         _table(f"Accuracy under {made.attack} ({attack.summary})", {name: of[3:] for name, of in rows.items()}),
     )
     bars = tuple((_bar(of[2]), _bar(of[5])) for of in rows.values())
-    label = "gap (points)"
-    figure = Bars(
-        f"Training minus test accuracy; {attack.ball}; {images(found, 'lines')}",
-        label, ("clean", made.attack), tuple(rows), bars,
-    )  # fmt: skip
+    title = f"Training minus test accuracy; {attack.ball}; {images(found, 'lines')}"
+    figure = Bars(title, "gap (points)", ("clean", made.attack), tuple(rows), bars)
     remarks = tuple(unknown for _, unknown in learnt.values() if unknown)
     asked = command("gaps", args)
     kept(made, Analysis("gaps", "Generalisation gaps", _SAYS, asked, shown, figure, flat(rows), remarks))
@@ -82,9 +79,7 @@ def gaps(args: list[str]) -> None:
 
 def _table(title: str, rows: Rows) -> Tabular:
     heads = ("", "training", "images", "test", "images", "gap, points")
-    return Tabular(
-        f"{title} in % [95 % interval]", heads, tuple((name, *_cells(of)) for name, of in rows.items()), left=1
-    )
+    return Tabular(f"{title} in % [95 % interval]", heads, tuple((name, *_cells(of)) for name, of in rows.items()))
 
 
 def _cells(rows: Sequence[Measurement]) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """hardy report: one page on runs and what was measured of them, with the same tables as Markdown and LaTeX."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import tyro
 from hardy.cli.analyse import ANALYSES
 from hardy.cli.checks import new_file
 from hardy.cli.console import err, out
+from hardy.cli.curves import figure
 from hardy.cli.flags import parse
 from hardy.describe import describe, fingerprint, rebuild, require
 from hardy.errors import UsageError
@@ -18,9 +20,11 @@ from hardy.models.published import about, published
 from hardy.recipes import tables
 from hardy.report.accuracy import PaperNumber, Papers
 from hardy.report.collect import Kept, collect
+from hardy.report.figures import Bands
 from hardy.report.page import html
 from hardy.report.plain import latex, markdown
 from hardy.report.sections import report
+from hardy.training.curves import learning_curves
 from hardy.training.run import Run
 
 _OURS = {
@@ -81,7 +85,7 @@ def written(sources: Sequence[Path], page: Path) -> list[Path]:
         _check_place(file, _OURS[ending])
     found = collect([_source(source) for source in sources])
     analyses = {name: what for name, (what, _) in ANALYSES.items() if name not in _OF_DATA}
-    made = report(found, _papers(found.runs), analyses)
+    made = report(found, _papers(found.runs), analyses, _curves(found.runs))
     for problem in found.problems:
         err.print(problem)
     for file, text in zip(files.values(), (html(made), markdown(made), latex(made)), strict=True):
@@ -102,6 +106,15 @@ def _check_place(file: Path, mark: str) -> None:
         new_file(file, "--out")
     elif not file.is_file() or mark not in file.read_text(encoding="utf-8", errors="replace")[:2000]:
         raise UsageError(f"{file} exists already and is no report of hardy; --out names another page.")
+
+
+def _curves(runs: Sequence[Kept]) -> Bands | None:
+    """The training curves of the runs that have kept them; None where none has."""
+    found = {}
+    for kept in runs:
+        with contextlib.suppress(UsageError):  # no folder, settings of another version, nothing logged yet
+            found[kept.place] = learning_curves(kept.place)
+    return figure(found) if found else None
 
 
 def _papers(runs: Sequence[Kept]) -> Papers:

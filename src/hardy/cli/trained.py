@@ -50,10 +50,8 @@ def learnt_from(source: Path, made: Several, test: Split) -> tuple[Split, str]:
                 "--data; all training images then count as seen."
             )
         part, _ = made.data.load(made.data_root, offline=made.offline)
-        return (
-            part,
-            f"{source}: all {len(part):,} training images count as seen; whether some were held out is not known.",
-        )
+        unknown = f"{source}: all {len(part):,} training images count as seen; whether some were held out is not known."
+        return part, unknown
     if made.data is not None and run.data.load(made.data_root, offline=made.offline)[1].origin != test.origin:
         raise UsageError(f"{source} was trained on other data than --data names ({test.origin}); leave --data out.")
     images = TrainingImages.load(run, made.data_root, offline=made.offline)

@@ -20,6 +20,7 @@ from hardy.report.document import (
     Section,
     grid,
 )
+from hardy.report.figures import Figure
 from hardy.report.subjects import Subject, subjects
 from hardy.report.training import training
 from hardy.results import Measurement
@@ -27,15 +28,18 @@ from hardy.results import Measurement
 _ORDER = ("seen", "not seen", "not enough images", "not tested")  # as people read them
 
 
-def report(found: Found, papers: Papers, analyses: Mapping[str, str]) -> Document:
-    """The whole report. papers: numbers for runs, by their place. analyses: what there is, and what each shows."""
+def report(found: Found, papers: Papers, analyses: Mapping[str, str], curves: Figure | None = None) -> Document:
+    """The whole report.
+
+    papers: numbers for runs, by their place. analyses: what there is, and what each shows. curves: of the runs' training.
+    """
     networks, left_out = subjects(found)
     made = [
         accuracy(networks),
         _diagnoses(networks, found.diagnoses),
         beside_papers(networks, papers, found),
         _analysed(found),
-        training(networks),
+        training(networks, curves),
         _other_numbers(networks),
         _missing(networks, found, analyses),
         _passed_over([*found.problems, *left_out]),
