@@ -61,7 +61,7 @@ def _diagnoses(networks: Sequence[Subject], all_of_them: Sequence[Diagnosed]) ->
     """Each diagnosis with its evidence; those of weights that are not among the networks, or have another verdict, too."""
     titled = [(subject.name, subject.diagnosis) for subject in networks if subject.diagnosis is not None]
     shown = {id(diagnosis) for _, diagnosis in titled}
-    known = {subject.weights: subject.name for subject in networks if subject.weights is not None}
+    known: dict[str | None, str] = {it.weights: it.name for it in networks if it.weights is not None}
     titled += [
         (known.get(it.weights) or next((row.run for row in it.rows), "a network"), it)
         for it in all_of_them
