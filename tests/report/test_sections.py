@@ -46,7 +46,13 @@ def test_networks_stand_in_one_table_the_most_robust_under_the_last_attack_first
         run(tmp_path / name, [row(value=clean), row("accuracy under pgd-20", pgd), last])
     diagnosis(tmp_path / "a" / "d.json", "suspicious")
     (table,) = tables(made(tmp_path)["accuracy"])
-    assert table.heads == ("network", "clean (n = 100)", "pgd-20 (n = 100)", "autoattack", "signs of masked gradients")
+    assert table.heads == (
+        "network",
+        "clean (n\u00a0=\u00a0100)",
+        "pgd-20 (n\u00a0=\u00a0100)",
+        "autoattack",
+        "masked gradients",
+    )
     assert table.rows == (
         ("b", "80.0 [70.0, 90.0]", "30.0 [20.0, 40.0]", "25.0 [15.0, 35.0] (n = 50)", "suspicious"),
         ("a", "90.0 [80.0, 100.0]", "40.0 [30.0, 50.0]", "20.0 [10.0, 30.0] (n = 100)", "suspicious"),
@@ -67,6 +73,14 @@ def test_attacks_of_one_name_with_other_settings_are_columns_of_their_own(tmp_pa
     assert [head.split(" (")[0] for head in table.heads[1:4]] == ["pgd-20 [a]", "pgd-20 [b]", "pgd-20 [c]"]
     assert [cell[:4] for cell in table.rows[0][1:4]] == ["40.0", "10.0", "60.0"]
     assert everything(section, Items)[0].texts[2].endswith("crafted on another network")
+
+
+def test_one_attack_of_two_names_is_one_column(tmp_path):
+    run(tmp_path / "a", [row("accuracy under pgd-20", 0.4)])
+    run(tmp_path / "b", [row("accuracy under pgd", 0.3)])
+    (table,) = tables(made(tmp_path)["accuracy"])
+    assert [head.split(" (")[0] for head in table.heads] == ["network", "pgd-20", "masked gradients"]
+    assert [(line[0], line[1][:4]) for line in table.rows] == [("a", "40.0"), ("b", "30.0")]
 
 
 def test_of_two_rows_of_one_measurement_that_of_more_images_counts_and_of_these_the_newest(tmp_path):

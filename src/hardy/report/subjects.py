@@ -1,10 +1,9 @@
 """Subject: one network of a report, weights of a run, with the newest of each measurement."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hardy.describe import counted
 from hardy.report.collect import Diagnosed, Found, Kept
@@ -77,16 +76,17 @@ def _images(row: Measurement) -> str:
     return data if data.startswith(("folder ", "digits ")) else re.sub(r" from [^;]*(?=;|$)", "", data)
 
 
-def measured_as(row: Mapping[str, Any]) -> str:
-    """What two rows' settings must share to be the same measurement, of the same or of other networks."""
-    return repr([row.get(name) for name in ("attack", "judge", _CRAFTED)])
+def measured_as(row: Measurement) -> str:
+    """What two rows must share to be the same measurement, of one network or of two: of an attack whatever it was called."""
+    attack = row.settings.get("attack")
+    return row.what if attack is None else repr((attack, row.settings.get("judge"), row.settings.get(_CRAFTED)))
 
 
 def _newest(rows: Sequence[Measurement]) -> list[Measurement]:
     """Of each measurement the row of most images, and of these the newest; in the order of their first appearance."""
-    found: dict[tuple[str, str], Measurement] = {}
+    found: dict[str, Measurement] = {}
     for row in rows:
-        key = row.what, measured_as(row.settings)
+        key = measured_as(row)
         if key not in found or row.n >= found[key].n:
             found[key] = row
     return list(found.values())
