@@ -63,7 +63,7 @@ def _diagnoses(networks: Sequence[Subject], all_of_them: Sequence[Diagnosed]) ->
     shown = {id(diagnosis) for _, diagnosis in titled}
     known = {subject.weights: subject.name for subject in networks if subject.weights is not None}
     titled += [
-        (known.get(it.weights) or next((row.run for row in it.rows), "a network"), it)
+        (known.get(it.weights or "") or next((row.run for row in it.rows), "a network"), it)
         for it in all_of_them
         if id(it) not in shown
     ]
