@@ -63,7 +63,7 @@ def _diagnoses(networks: Sequence[Subject], all_of_them: Sequence[Diagnosed]) ->
     shown = {id(diagnosis) for _, diagnosis in titled}
     known: dict[str | None, str] = {it.weights: it.name for it in networks if it.weights is not None}
     titled += [
-        (known.get(it.weights) or next((row.run for row in it.rows), "a network"), it)
+        (known.get(it.weights or "") or next((row.run for row in it.rows), "a network"), it)
         for it in all_of_them
         if id(it) not in shown
     ]
