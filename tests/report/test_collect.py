@@ -6,6 +6,7 @@ from folders import analysis, diagnosis, json_lines, row, run
 from hardy.errors import UsageError
 from hardy.models.published import about
 from hardy.report.collect import collect
+from hardy.report.sections import report
 
 
 def test_runs_analyses_diagnoses_and_tables_are_found_below_a_folder(tmp_path):
@@ -103,3 +104,17 @@ def test_a_source_without_anything_is_refused(tmp_path, make, said):
 def _text(path, text):
     path.write_text(text)
     return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rows": 5},
+        {"weights sha256": ["one"]},
+        {"signs": [{"name": "a", "weight": "b", "result": "c", "why": "d", "numbers": {"e": "f"}}]},
+    ],
+)
+def test_a_diagnosis_of_another_form_ends_no_report(tmp_path, changes):
+    run(tmp_path / "a", [row(settings={"weights sha256": ["one"]})])
+    diagnosis(tmp_path / "d.json", **changes)
+    report(collect([tmp_path]), {}, {})

@@ -18,7 +18,7 @@ from torch import Tensor
 from hardy.attacks.attack import Attack, Forward, check_found
 from hardy.data.split import Split
 from hardy.describe import require
-from hardy.evaluation.checks import check_network
+from hardy.evaluation.checks import check_alone, check_network
 from hardy.evaluation.memory import Room, usable_batch
 from hardy.evaluation.path import Tell
 from hardy.evaluation.rows import Costs, Row, determining
@@ -56,8 +56,8 @@ def transfer_matrix(
     sources, settings = networks if sources is None else sources, settings or {}
     require(bool(networks) and bool(sources), "networks", [*networks, *sources], "at least one to judge, and a source")
     require(bool(attacks), "attacks", list(attacks), "at least one")
-    for name, attack in attacks.items():
-        require(attack.group is None, "attack", name, "one on single images, such as PGD")
+    for attack in attacks.values():
+        check_alone(attack)
     for network in (*networks.values(), *sources.values()):
         check_network(network, split)
     at_once = min(usable_batch(source, split, batch) for source in sources.values())

@@ -24,7 +24,7 @@ Column = tuple[str, str]  # what was measured, and how
 
 @dataclass(frozen=True)
 class PaperNumber:
-    """A number that a paper has for the settings of a run. attack: as rows describe it, None for clean accuracy.
+    """A number that a paper has for the settings of a run. attack, judge: as rows describe them; None for clean accuracy.
 
     note: what differs from the paper's setting, "" where nothing does.
     """
@@ -34,6 +34,7 @@ class PaperNumber:
     value: float
     place: str
     attack: Any
+    judge: str | None
     note: str
 
 
@@ -122,7 +123,7 @@ def beside_papers(subjects: Sequence[Subject], papers: Papers, found: Found) -> 
     lines: dict[str, list[Line]] = {}
     notes: dict[str, list[str]] = {}
     for subject in subjects:
-        for paper in papers.get(subject.kept.place, ()) if subject.which == "last" else ():
+        for paper in papers.get(subject.kept.place, ()) if _as_in_papers(subject) else ():
             row = next((row for row in subject.rows if _is_of(row, paper)), None)
             seed = subject.kept.told.get("run", {}).get("seed", 0)
             lines.setdefault(paper.table, []).append(
@@ -137,19 +138,29 @@ def beside_papers(subjects: Sequence[Subject], papers: Papers, found: Found) -> 
     return Section("papers", "Beside the papers", tuple(blocks)) if blocks else None
 
 
+def _as_in_papers(subject: Subject) -> bool:
+    """Whether they are last weights, of a run that came to its end, judged by the images of its own data set."""
+    planned = subject.kept.told.get("steps")
+    steps = [row.settings.get("step", planned) for row in subject.rows]
+    own = not any("data set" in row.settings for row in subject.rows)
+    return subject.which == "last" and own and all(step == planned for step in steps)
+
+
 def _is_of(row: Measurement, paper: PaperNumber) -> bool:
+    """Whether a row is of the paper's attack, made on the network itself."""
     if paper.attack is None:
         return row.what == "clean accuracy"
-    return bool(row.settings.get("attack") == paper.attack)
+    same = (row.settings.get("attack"), row.settings.get("judge")) == (paper.attack, paper.judge)
+    return same and "crafted on" not in row.settings
 
 
 def _of_tables(found: Found) -> list[Block]:
     """What `hardy table` measured, a table for each of its tables and scales."""
     groups: dict[tuple[str, str], list[Line]] = {}
     for row in found.table_rows:
-        if isinstance(row.get("value"), float) and all(
-            isinstance(row.get(name), str) for name in ("scale", "row", "column")
-        ):
+        texts = all(isinstance(row.get(name), str) for name in ("scale", "row", "column"))
+        numbers = isinstance(row.get("seed", 0), int) and isinstance(row.get("paper"), float | int | None)
+        if isinstance(row.get("value"), float) and texts and numbers:
             told = {name: value for name, value in row.items() if name in Measurement.__dataclass_fields__}
             try:
                 measured = of_json(told)
@@ -161,7 +172,7 @@ def _of_tables(found: Found) -> list[Block]:
             line = Line(
                 row["row"],
                 row["column"],
-                int(row.get("seed", 0)),
+                row.get("seed", 0),
                 row.get("paper"),
                 str(row.get("place", "")),
                 measured,

@@ -1,10 +1,13 @@
 """What lies in folders: runs with what was measured of them, analyses, diagnoses, tables; and what could not be read."""
 
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from hardy.describe import counted
 from hardy.errors import UsageError
@@ -33,7 +36,8 @@ class Diagnosed:
 class Kept:
     """What a run's folder holds; or what is told of a published network, or a file of rows, which have less.
 
-    place: what commands call it: a folder, or a name. told: run.json. metrics, costs: rows of these files, in order.
+    place: what commands call it: a folder, or a name. told: run.json. metrics, costs: rows of these files, in order. steps: after
+    how many the weights were saved that lie in the folder, "last" and "best". folder: whether it is one, of a run.
     """
 
     place: str
@@ -41,6 +45,8 @@ class Kept:
     metrics: tuple[Mapping[str, Any], ...] = ()
     costs: tuple[Mapping[str, Any], ...] = ()
     rows: tuple[Measurement, ...] = ()
+    steps: Mapping[str, int] = field(default_factory=dict)
+    folder: bool = False
 
 
 @dataclass
@@ -111,7 +117,19 @@ def _run(path: Path, found: Found) -> None:
                 f"{some} {'is' if torn == 1 else 'are'} torn, damaged or of another version, and passed over."
             )
     kept = {name: tuple(_json_lines(path / f"{name}.jsonl", found)) for name in ("metrics", "costs")}
-    found.runs.append(Kept(str(path), told, kept["metrics"], kept["costs"], tuple(rows)))
+    found.runs.append(Kept(str(path), told, kept["metrics"], kept["costs"], tuple(rows), _steps(path), folder=True))
+
+
+def _steps(path: Path) -> dict[str, int]:
+    """After how many steps the weights in a run's folder were saved, by what their files say; those that do not are left out."""
+    found: dict[str, int] = {}
+    for which in ("last", "best"):
+        with (
+            contextlib.suppress(OSError, ValueError, TypeError, KeyError, SafetensorError),
+            safe_open(path / f"{which}.safetensors", "numpy") as file,
+        ):
+            found[which] = int(json.loads(file.metadata()["hardy"])["step"])
+    return found
 
 
 def _published(name: str, told: Mapping[str, Any], found: Found) -> None:
@@ -130,7 +148,7 @@ def _json_file(file: Path, found: Found, *, named: bool) -> None:
                 found.problems.append(f"{error} It is passed over.")
         case {"verdict": str(), "signs": list()}:
             _diagnosis(file, told, found)
-        case {"run": dict(), "measured": list(), "sha256": str()}:
+        case {"run": dict(), "trained": dict(), "measured": list(), "sha256": str()}:
             _published(file.stem, told, found)
         case [{"what": _, "value": _}, *_]:
             found.runs.append(Kept(str(file), rows=tuple(_rows(told, str(file), found))))
@@ -141,17 +159,28 @@ def _json_file(file: Path, found: Found, *, named: bool) -> None:
 
 
 def _diagnosis(file: Path, told: Mapping[str, Any], found: Found) -> None:
-    rows = tuple(_rows(told.get("rows", []), str(file), found))
-    named = {told.get("weights sha256"), *(row.settings.get("weights sha256") for row in rows)} - {None}
+    measured = told.get("rows", [])
+    rows = tuple(_rows(measured, str(file), found)) if isinstance(measured, list) else ()
+    digests = (told.get("weights sha256"), *(row.settings.get("weights sha256") for row in rows))
+    named = {digest for digest in digests if isinstance(digest, str)}
     weights = next(iter(named)) if len(named) == 1 else None
     texts = [told.get(name) for name in ("verdict", "why", "ball")]
     signs = told["signs"]
-    whole = all(isinstance(sign, dict) and {"name", "weight", "result", "why"} <= sign.keys() for sign in signs)
+    whole = all(isinstance(sign, dict) and _is_sign(sign) for sign in signs)
     if not all(isinstance(text, str) for text in texts) or not isinstance(told.get("n"), int) or not whole:
         found.problems.append(f"{file} is a damaged diagnosis, or one of another version, and passed over.")
         return
     verdict, why, ball = map(str, texts)
     found.diagnoses.append(Diagnosed(verdict, why, ball, told["n"], tuple(signs), weights, rows))
+
+
+def _is_sign(sign: Mapping[str, Any]) -> bool:
+    numbers = sign.get("numbers")
+    return (
+        all(isinstance(sign.get(name), str) for name in ("name", "weight", "result", "why"))
+        and isinstance(numbers, dict)
+        and all(isinstance(value, int | float) for value in numbers.values())
+    )
 
 
 def _rows(told: Sequence[Any], place: str, found: Found) -> Iterator[Measurement]:

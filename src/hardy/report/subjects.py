@@ -43,22 +43,38 @@ def subjects(found: Found) -> tuple[list[Subject], list[str]]:
             groups.setdefault(key, []).append(row)
         for (which, _), rows in groups.items():
             digest = rows[-1].settings.get("weights sha256") if rows else None
-            own = [row for row in rows if row.settings.get("weights sha256") == digest]
+            digest = digest if isinstance(digest, str) else None
+            now = kept.steps.get(which)
+            own = [
+                row
+                for row in rows
+                if row.settings.get("weights sha256") == digest
+                and (now is None or row.settings.get("step") in (None, now))
+            ]
             if len(own) < len(rows):
                 older = counted(len(rows) - len(own), "row")
                 problems.append(f"{older} of {kept.place} are of {which} weights that it had before, and left out.")
+            digest = digest if own else None
             alone = which != "best" and len({weights for weights, _ in groups}) == 1
             label = name if alone else f"{name}, {which}"
-            diagnosis = next(
-                (it for it in reversed(found.diagnoses) if digest is not None and it.weights == digest), None
-            )
-            made.append(Subject(label, kept, which, digest, tuple(_newest(own)), diagnosis))
+            made.append(Subject(label, kept, which, digest, tuple(_newest(own)), _verdict_on(digest, own, found)))
     return made, problems
 
 
+def _verdict_on(digest: str | None, rows: Sequence[Measurement], found: Found) -> Diagnosed | None:
+    """The diagnosis of these weights on the same images; of several that of the most images, and of these the last."""
+    seen = {_images(row) for row in rows}
+    fitting = [
+        it for it in found.diagnoses
+        if digest is not None and it.weights == digest and {_images(row) for row in it.rows} <= seen
+    ]  # fmt: skip
+    return max(reversed(fitting), key=lambda it: it.n, default=None)
+
+
 def _images(row: Measurement) -> str:
-    """Which images a row is of, wherever they lay."""
-    return re.sub(r" from [^;]*(?=;|$)", "", str(row.settings.get("data", "")))
+    """Which images a row is of, wherever their release lay; a user's own folder is what tells its images from others."""
+    data = str(row.settings.get("data", ""))
+    return data if data.startswith(("folder ", "digits ")) else re.sub(r" from [^;]*(?=;|$)", "", data)
 
 
 def measured_as(row: Mapping[str, Any]) -> str:
