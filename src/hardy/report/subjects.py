@@ -73,7 +73,12 @@ def _verdict_on(digest: str | None, rows: Sequence[Measurement], found: Found) -
 def _images(row: Measurement) -> str:
     """Which images a row is of, wherever their release lay; a user's own folder is what tells its images from others."""
     data = str(row.settings.get("data", ""))
-    return data if data.startswith(("folder ", "digits ")) else re.sub(r" from [^;]*(?=;|$)", "", data)
+    if data.startswith(("folder ", "digits ")):
+        return data
+    # a release whose checksum was compared when it was downloaded and one that was found on disk are held to be the same
+    return re.sub(
+        r" from [^;]*(?=;|$)|; (downloaded, checksum verified|read as found on disk, checksum not compared)", "", data
+    )
 
 
 def measured_as(row: Measurement) -> str:

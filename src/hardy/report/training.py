@@ -37,7 +37,7 @@ def training(subjects: Sequence[Subject], curves: Figure | None) -> Section | No
         "backwards are passes of single images, without validation. A dash: the run does not tell."
     ))  # fmt: skip
     if curves is not None:
-        blocks.append(Drawn(curves, "Accuracy on held-out images and training loss over the epochs of each run."))
+        blocks.append(Drawn(curves, f"Training curves: {curves.title}."))
     blocks += [_settings(name, run) for name, run in kept.items()]
     return Section("training", "Training", tuple(blocks))
 
