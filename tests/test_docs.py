@@ -35,6 +35,13 @@ LESS: dict[str, dict[str, str | None]] = {
     "diagnose": {"--n": "3"},
     "analyse sensitivity": {"--n": "3"},
     "analyse eps": {"--n": "2"},
+    "analyse saliency": {"--n": "2", "--samples": "2"},
+    "analyse examples": {"--n": "2"},
+    "analyse gaps": {"--n": "4"},
+    "analyse transfer": {"--n": "2"},
+    "analyse ablation": {"--n": "2"},
+    "analyse surface": {"--n": "2"},
+    "analyse corruptions": {"--n": "2"},
 }
 
 # Commands that are not run, and why; of hardy's the flags are read all the same.
@@ -167,6 +174,7 @@ def prepare(page: str) -> None:
     if page == "README":
         images("dark", "light")
         someones_results()
+        Path("docs").symlink_to(ROOT / "docs")
     elif page == "engineers":
         images("beech", "birch", "oak", "pine")
 
