@@ -40,7 +40,7 @@ LESS: dict[str, dict[str, str | None]] = {
     "analyse gaps": {"--n": "4"},
     "analyse transfer": {"--n": "2"},
     "analyse ablation": {"--n": "2"},
-    "analyse surface": {"--n": "2"},
+    "analyse surface": {"--points": "3"},
     "analyse corruptions": {"--n": "2"},
 }
 
@@ -161,6 +161,8 @@ def reader(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for found in pkgutil.iter_modules(cli.__path__):  # the library's own settings stay
+        importlib.import_module(f"hardy.cli.{found.name}")
     monkeypatch.setattr(describe, "_ALLOWED", dict(describe._ALLOWED))  # a page's own settings go with it
     before = set(sys.modules)
     yield
