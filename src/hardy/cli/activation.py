@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hardy.cli.chosen import Common
 from hardy.cli.console import percent
 from hardy.cli.examples import FEW, Examples, attack_on_common, attacked, below_images
 from hardy.cli.outputs import command, kept
@@ -57,19 +58,15 @@ def activation(args: list[str]) -> None:
     x, shown = common.one.test.x(), []
     for name, (of, maps) in found.items():
         top = torch.maximum(maps.clean, maps.attacked).flatten(1).amax(1).clamp_min(1e-12).view(-1, 1, 1)
-        shown.append((f"{name}\nimage", _over_all(x, maps.clean / top)))
-        shown.append((f"{name}\n{made.attack}", _over_all(of.x_adv, maps.attacked / top)))
+        shown.append((f"{name}\nimage", _laid(common, x, maps.clean / top)))
+        shown.append((f"{name}\n{made.attack}", _laid(common, of.x_adv, maps.attacked / top)))
     figure = below_images(f"class activation maps; {made.attack} at {attack.ball}", common, shown)
     asked = command("activation", args)
     kept(made, Analysis("activation", "Class activation", _SAYS, asked, (table,), figure, flat(rows), (common.remark,)))
 
 
-def _over_all(x: Images, shown: Tensor) -> tuple[Picture, ...]:
-    return tuple(_over(*both) for both in zip(x, shown, strict=True))
-
-
-def _over(x: Tensor, shown: Tensor) -> Picture:
-    """A map (h, w) with values in [0, 1] over an image (C, H, W) in grey."""
-    large = F.interpolate(shown[None, None], x.shape[1:], mode="bilinear")[0, 0]
-    grey = x.mean(0)[:, :, None].cpu().numpy()
-    return picture("", (1 - _COVER) * grey + _COVER * heat(large.cpu().numpy()))
+def _laid(common: Common, x: Images, maps: Tensor) -> tuple[Picture, ...]:
+    """Maps (N, h, w) with values in [0, 1] over images (N, C, H, W) in grey."""
+    large = F.interpolate(maps[:, None], x.shape[2:], mode="bilinear").squeeze(1).cpu().numpy()
+    grey = x.mean(1).unsqueeze(3).cpu().numpy()
+    return tuple(picture(common.title(i), (1 - _COVER) * grey[i] + _COVER * heat(large[i])) for i in range(len(grey)))

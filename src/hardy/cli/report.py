@@ -8,12 +8,13 @@ from typing import Annotated, Any
 
 import tyro
 
+from hardy.attacks.attack import Attack
 from hardy.cli.analyse import ANALYSES
 from hardy.cli.checks import new_file
 from hardy.cli.console import err, out
 from hardy.cli.curves import figure
 from hardy.cli.flags import parse
-from hardy.describe import describe, fingerprint, rebuild, require
+from hardy.describe import fingerprint, rebuild, require
 from hardy.errors import UsageError
 from hardy.files import write_text
 from hardy.models.published import about, published
@@ -120,26 +121,29 @@ def _curves(runs: Sequence[Kept]) -> Bands | None:
 def _papers(runs: Sequence[Kept]) -> Papers:
     """The papers' numbers for runs whose settings, but for the seed, are those of a table's row."""
     numbers: dict[str, list[PaperNumber]] = {}
+    told = {kept.place: _without_seed(kept.told.get("run")) for kept in runs}
     for table in tables().values():
         for row in table.rows:
             for scale, run in row.runs.items():
+                same = fingerprint(replace(run, seed=0))
                 other = f"Measured at scale {scale}, not in the paper's setting: {table.scales[scale]}."
                 note = "" if scale == "paper" else other
                 found = [
                     PaperNumber(
-                        table.title, column.title, cell.value, cell.place, _described(column.attacks[scale]), note
+                        table.title, column.title, cell.value, cell.place, *_described(column.attacks[scale]), note
                     )
                     for column in table.columns
                     if (cell := table.cells.get((row.title, column.title))) is not None
                 ]
-                for kept in runs:
-                    if found and _without_seed(kept.told.get("run")) == _without_seed(describe(run)):
-                        numbers.setdefault(kept.place, []).extend(found)
+                for place, settings in told.items():
+                    if found and settings == same:
+                        numbers.setdefault(place, []).extend(found)
     return numbers
 
 
-def _described(attack: Any) -> Any:
-    return None if attack is None else attack.described
+def _described(attack: Attack | None) -> tuple[Any, str | None]:
+    """(attack, judge) as the rows of `hardy table` and, by default, of `hardy evaluate` have them."""
+    return (None, None) if attack is None else (attack.described, "any" if attack.stops_at_success else "last")
 
 
 def _without_seed(told: Any) -> str | None:

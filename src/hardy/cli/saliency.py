@@ -79,10 +79,6 @@ def _figure(made: Saliency, common: Common, found: dict[str, SaliencyMaps], told
     x = common.one.test.x(slice(count))
     columns = {name: scaled(of.maps[:count], made.percentile) for name, of in found.items()}
     rows = tuple(
-        (
-            as_picture("" if i else "image", x[i]),
-            *(as_picture("" if i else name, of[i]) for name, of in columns.items()),
-        )
-        for i in range(count)
+        (as_picture("image", x[i]), *(as_picture(name, of[i]) for name, of in columns.items())) for i in range(count)
     )
     return Pictures(f"{common.data}; SmoothGrad, {told}", rows, tuple(common.title(i) for i in range(count)))

@@ -68,15 +68,17 @@ def corruption_accuracy(
     rows = [Row("clean accuracy", run, about, Costs.of(clean)).share(clean.correct)]
     shares: dict[str, PerSample] = {}
     spent: dict[str, Costs] = {}
+    alike: dict[str, Any] = {}  # settings of the images that are not those of a type
     for kind in kinds:
         each, costs = [], []
         for severity in severities:
             each.append(sight.correct(kind, severity))
             costs.append(sight.meter.lap())
             one = about | {"kind": kind, "severity": severity, **corrupted.settings(kind, severity)}
+            alike |= {name: value for name, value in one.items() if name not in ("kind", "severity", "constants")}
             rows.append(Row(f"accuracy under {kind}, severity {severity}", run, one, costs[-1]).share(each[-1]))
         shares[kind], spent[kind] = torch.stack(each).double().mean(0), reduce(Costs.plus, costs)
-    over = about | {"severities": list(severities), "images": corrupted.says}
+    over = alike | {"severities": list(severities)}
     for kind, share in shares.items() if len(severities) > 1 else ():
         what = f"accuracy under {kind}, mean over severities"
         rows.append(Row(what, run, over | {"kind": kind}, spent[kind]).mean(share, "fraction"))

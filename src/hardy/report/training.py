@@ -37,7 +37,7 @@ def training(subjects: Sequence[Subject], curves: Figure | None) -> Section | No
         "backwards are passes of single images, without validation. A dash: the run does not tell."
     ))  # fmt: skip
     if curves is not None:
-        blocks.append(Drawn(curves, "Accuracy on held-out images and training loss over the epochs of each run."))
+        blocks.append(Drawn(curves, f"Training curves: {curves.title}."))
     blocks += [_settings(name, run) for name, run in kept.items()]
     return Section("training", "Training", tuple(blocks))
 
@@ -59,9 +59,7 @@ def _line(run: Kept) -> tuple[str, ...]:
         f"{sum(row[name] for row in run.costs if _number(row.get(name))):,}" if run.costs else "–"
         for name in ("forwards", "backwards")
     ]
-    newest = [row["step"] for row in (*run.metrics[-1:], *run.costs[-1:]) if isinstance(row.get("step"), int)]
-    planned = run.told.get("steps")
-    made = max(newest, default=planned)
+    planned, made = run.told.get("steps"), steps_made(run)
     done = f"{made:,}" if isinstance(made, int) else "–"
     unfinished = isinstance(made, int) and isinstance(planned, int) and made < planned
     return (
@@ -72,6 +70,14 @@ def _line(run: Kept) -> tuple[str, ...]:
         duration(sum(seconds)) if seconds else "–",
         *passes,
     )
+
+
+def steps_made(run: Kept) -> int | None:
+    """How many steps a run has made, by what it logged and saved; all of them, of a published network."""
+    told = [run.steps.get("last"), *(row.get("step") for row in (*run.metrics[-1:], *run.costs[-1:]))]
+    if not run.folder:
+        told.append(run.told.get("steps"))
+    return max((step for step in told if isinstance(step, int)), default=None)
 
 
 def _kind(settings: Any) -> str:
