@@ -263,7 +263,8 @@ def case(command: str, *parts: str, code: int = 2):
 
 NAMES = [
     case(
-        "nosuch", "no command named 'nosuch'; known are analyse, compare, demo, diagnose, evaluate, list, table, train"
+        "nosuch",
+        "no command named 'nosuch'; known are analyse, compare, demo, diagnose, evaluate, list, report, table, train",
     ),
     case("evalute", "no command named 'evalute'; did you mean evaluate?"),
     case("--verbose", "no command named '--verbose'; known are"),
