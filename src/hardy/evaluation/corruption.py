@@ -22,6 +22,7 @@ from hardy.data.split import Split
 from hardy.describe import fitted, require
 from hardy.errors import unknown
 from hardy.evaluation.checks import check_network
+from hardy.evaluation.cores import may_share, on_each_core
 from hardy.evaluation.memory import Room, usable_batch
 from hardy.evaluation.path import Tell
 from hardy.evaluation.rows import Costs, Meter, Row, determining
@@ -136,15 +137,23 @@ class _Sight:
     def correct(self, kind: str, severity: int) -> Tensor:
         """Bool (N,): which images are classified correctly once they are corrupted."""
         index = torch.arange(len(self.split), device=self.split.labels.device)
+        work = partial(self._judged, kind, severity)
         with frozen(self.model):
-            return torch.cat([right for _, right in self.room.parts(partial(self._judged, kind, severity), index)])
+            if may_share(self.model) and torch.get_num_threads() > 1:
+                found = on_each_core(self.model, work, index.split(self.room.images))
+            else:
+                found = (right for _, right in self.room.parts(work, index))
+            return torch.cat([self._told(right) for right in found])
 
     def _judged(self, kind: str, severity: int, which: Tensor) -> Tensor:
         part = self.split.take(which)
         x = self.corrupted.images(kind, severity, part).to(torch.float32) / 255
         # laid out pixel by pixel: the convolutions of a CPU are a quarter quicker with that
-        right = verdict(self.meter.network, x.contiguous(memory_format=torch.channels_last), part.labels)
-        self.done += len(which)
+        return verdict(self.model, x.contiguous(memory_format=torch.channels_last), part.labels)
+
+    def _told(self, right: Tensor) -> Tensor:
+        self.meter.network.forwards += len(right)  # here: threads that count at once would lose some
+        self.done += len(right)
         if self.tell is not None:
             self.tell(self.done, self.total)
         return right
