@@ -30,7 +30,7 @@ class Subject:
     @property
     def data(self) -> str:
         """The images that judged it; "" where nothing did."""
-        return _images(self.rows[0]) if self.rows else ""
+        return images(self.rows[0]) if self.rows else ""
 
 
 def subjects(found: Found) -> tuple[list[Subject], list[str]]:
@@ -39,7 +39,7 @@ def subjects(found: Found) -> tuple[list[Subject], list[str]]:
     for kept, name in zip(found.runs, names, strict=True):
         groups: dict[tuple[str, str], list[Measurement]] = {} if kept.rows else {("last", ""): []}
         for row in kept.rows:
-            key = str(row.settings.get("weights", "file")), _images(row)
+            key = str(row.settings.get("weights", "file")), images(row)
             groups.setdefault(key, []).append(row)
         for (which, _), rows in groups.items():
             digest = rows[-1].settings.get("weights sha256") if rows else None
@@ -52,13 +52,18 @@ def subjects(found: Found) -> tuple[list[Subject], list[str]]:
             diagnosis = next(
                 (it for it in reversed(found.diagnoses) if digest is not None and it.weights == digest), None
             )
-            made.append(Subject(label, kept, which, digest, tuple(_newest(own)), diagnosis))
+            made.append(Subject(label, kept, which, digest, tuple(newest(own)), diagnosis))
     return made, problems
 
 
-def _images(row: Measurement) -> str:
+def images(row: Measurement) -> str:
     """Which images a row is of, wherever they lay."""
-    return re.sub(r" from [^;]*(?=;|$)", "", str(row.settings.get("data", "")))
+    return placeless(str(row.settings.get("data", "")))
+
+
+def placeless(origin: str) -> str:
+    """Where images come from, without where they lay."""
+    return re.sub(r" from [^;]*(?=;|$)", "", origin)
 
 
 def measured_as(row: Mapping[str, Any]) -> str:
@@ -66,7 +71,7 @@ def measured_as(row: Mapping[str, Any]) -> str:
     return repr([row.get(name) for name in ("attack", "judge", _CRAFTED)])
 
 
-def _newest(rows: Sequence[Measurement]) -> list[Measurement]:
+def newest(rows: Sequence[Measurement]) -> list[Measurement]:
     """Of each measurement the row of most images, and of these the newest; in the order of their first appearance."""
     found: dict[tuple[str, str], Measurement] = {}
     for row in rows:

@@ -1,0 +1,69 @@
+"""Known: what is known of a network beside its weights: its run's record, and what was measured of these very weights."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hardy.attacks.balls import Ball
+from hardy.cli.console import err
+from hardy.cli.subject import Flags, Subject
+from hardy.describe import describe, rebuild
+from hardy.jobs.measure import of_weights
+from hardy.models import foreign_files
+from hardy.models.checkpoints import find_weights, read_weights
+from hardy.models.published import about, published
+from hardy.report.collect import Diagnosed, Found, collect
+from hardy.report.subjects import newest
+from hardy.results import Measurement
+
+
+@dataclass(frozen=True)
+class Known:
+    """file: of the weights, None of a network made by code. ours: whether hardy wrote it. run: what run.json tells, nothing
+    where there is none. data: the settings of the data that judges it. ball: the adversary's in training, None without one or
+    where nothing tells. rows: accuracies of these weights, one for each measurement. diagnosis: the newest of these weights.
+    """
+
+    file: Path | None
+    ours: bool
+    run: Mapping[str, Any]
+    data: Mapping[str, Any]
+    ball: Ball | None
+    rows: tuple[Measurement, ...]
+    diagnosis: Diagnosed | None
+
+
+def known(source: Path, flags: Flags, it: Subject, more: Sequence[Path]) -> Known:
+    """What is told by the weights, beside them, and in files and folders that the user names.
+
+    it: what the source stands for. Raises: UsageError where a file named holds no results.
+    """
+    code = it.about["weights"] == "code"
+    file = None if code else find_weights(source, flags.weights)[0]
+    ours = file is not None and not foreign_files.is_foreign(file)
+    header = read_weights(file)[1] if file is not None and ours else {}
+    beside = _beside(source, file)
+    found = collect([*beside, *more]) if beside or more else Found()
+    for problem in found.problems:
+        err.print(problem)
+    digest = it.about["weights sha256"]
+    data = header.get("data") if flags.data is None else describe(flags.data)
+    assert isinstance(data, dict)
+    return Known(
+        file,
+        ours,
+        found.runs[0].told if beside else {},
+        data,
+        rebuild(header["ball"], Ball) if header.get("ball") else None,  # type: ignore[type-abstract]
+        tuple(newest(of_weights((row for kept in found.runs for row in kept.rows), it.about))),
+        next((one for one in reversed(found.diagnoses) if one.weights == digest), None),
+    )
+
+
+def _beside(source: Path, file: Path | None) -> list[Path | tuple[str, Mapping[str, Any]]]:
+    """Where the weights' own run is told of: its folder, or what a published network comes with; empty where nowhere."""
+    if not source.exists() and str(source) in published():
+        return [(str(source), about(str(source)))]
+    folder = source if source.is_dir() else file.parent if file else Path()
+    return [folder] if file is not None and (folder / "run.json").is_file() else []
