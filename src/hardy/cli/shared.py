@@ -21,7 +21,7 @@ from hardy.evaluation.readback import check_same, logits
 from hardy.evaluation.rows import Costs, Row, determining
 from hardy.files import write_text
 from hardy.models.classifier import Architecture
-from hardy.models.plain import definition
+from hardy.models.definition import definition
 from hardy.report.claim import Paper
 from hardy.results import Measurement
 from hardy.types import Logits

@@ -88,7 +88,7 @@ def _metadata(of: Card) -> dict[str, Any]:
     known = _DATASETS.get(kind)
     found = {
         "task": {"type": "image-classification"},
-        "dataset": {"name": images(of.clean), "type": known or kind.lower(), "split": "test"},
+        "dataset": {"name": images(of.clean).partition(";")[0], "type": known or kind.lower(), "split": "test"},
         "metrics": [
             {"type": "accuracy", "name": f"{row.what}, {counted(row.n, 'image')}", "value": round(100 * row.value, 2)}
             for row in (of.clean, *of.rows)
@@ -108,8 +108,8 @@ def _metadata(of: Card) -> dict[str, Any]:
 def _document(of: Card) -> Document:
     lead = (
         f"{of.architecture} with {of.parameters:,} parameters, for images of {'x'.join(map(str, of.shape))} values in [0, 1] "
-        f"(channels, rows, columns) and {len(of.classes)} classes. It normalises them itself and gives logits. `{of.file}` has "
-        f"the SHA-256 {of.digest}; it was read back, and gives the logits that were measured, to the last bit, on "
+        f"(channels, rows, columns) and {len(of.classes)} classes. It gives logits; normalisation is inside. `{of.file}` has the "
+        f"SHA-256 {of.digest}; it was read back, and gives the logits that were measured, to the last bit, on "
         f"{counted(of.clean.n, 'image')}."
     )
     sections = [
@@ -205,7 +205,7 @@ def _loading(of: Card) -> Iterator[Block]:
     shape = ", ".join(map(str, of.shape))
     call = f"logits = model(images)  # float32 (N, {shape}), pixels in [0, 1]"
     own = [f'hardy.models.own("{of.code}")  # the function that builds it'] if of.code else []
-    yield Paragraph("With hardy, to attack it, measure it or train it further:")
+    yield Paragraph("With hardy, which attacks and measures it:")
     yield _python("import hardy", "", *own, f'model = hardy.load("{of.file}")', call)
     if of.code:
         module, _, function = of.code.partition(":")
