@@ -49,7 +49,7 @@ def trained_on_cifar10(folder: Path, architecture) -> Path:
     folder.mkdir()
     model = architecture.build(10, 3, Noise.of_batch(1, 4))
     model(Noise.of_batch(4).uniform((3, 32, 32)))
-    settings = dataclasses.replace(hardy.recipe("rlfat-p-cifar10-small"), model=architecture)
+    settings = dataclasses.replace(hardy.recipe("rlfat-p-cifar10"), name="mine", model=architecture)
     about = {"run": settings.name, "step": 7, "data": describe(CIFAR10()), "ball": describe(Linf(8 / 255))}
     file = folder / "last.safetensors"
     save_weights(file, model.eval().state_dict(), architecture, 10, 3, about)
@@ -102,8 +102,11 @@ def test_what_is_written_for_robustbench_is_the_network_and_plain_tensors(capsys
     assert ("mu" in state) == bool(architecture.mean)
     assert "all 30 images" in ran.out
     assert "Not yet a claim: AutoAttack was not measured in Linf 8/255" in ran.out
-    opened = "link, name, authors, venue, reported, autoattack_acc, unreliable"
-    assert f"Left open in Me2024Robust.json: {opened}; flags fill in" in ran.out
+    assert "Left open, for you to say by flags: link, name, authors, venue, reported." in ran.out
+    assert (
+        f"autoattack_acc (`hardy evaluate {cifar10 / 'run'} --attacks autoattack --n 30 --json FILE`), unreliable"
+        in ran.out
+    )
 
 
 def test_the_numbers_of_the_claim_are_rows_of_these_very_weights(capsys, cifar10):
@@ -132,7 +135,7 @@ def test_the_numbers_of_the_claim_are_rows_of_these_very_weights(capsys, cifar10
     flags = shlex.split("--title T --link https://example.org --authors A --venue 'V 2024' --reported 12.5")
     ran = run(capsys, "export", cifar10 / "run", "--to", "robustbench", "--out", cifar10 / "rb", *flags)
     assert ran.code == 0, ran.err
-    told = json.loads((cifar10 / "rb" / "rlfat-p-cifar10-small.json").read_text())
+    told = json.loads((cifar10 / "rb" / "mine.json").read_text())
     assert told["autoattack_acc"] == "10.00"
     assert told["unreliable"] is True
     assert told["additional_data"] is False
@@ -162,6 +165,29 @@ def test_the_threat_model_is_that_of_training_or_what_is_asked_for(capsys, cifar
         assert ran.code == 0, ran.err
         assert f"- **Threat Model**: {norm}\n- **eps**: {eps}\n" in (folder / "claim.md").read_text()
         assert ("The leaderboard is of eps 8/255; this entry is of 4/255." in ran.out) == said
+
+
+@pytest.mark.parametrize(
+    ("changes", "flags", "additional"),
+    [
+        ({"extra": {"type": "Extra", "path": "1m.npz"}}, (), None),
+        ({"extra": {"type": "Extra", "path": "1m.npz"}}, ("--additional-data", "False"), False),
+        ({"unknown": 1}, (), None),
+        ({}, (), False),
+        ({}, ("--additional-data", "True"), True),
+    ],
+)
+def test_whether_there_were_additional_data_is_told_by_the_run_or_by_the_user(
+    capsys, cifar10, changes, flags, additional
+):
+    trained_on_cifar10(cifar10 / "run", resnet_18(2))
+    told = json.loads((cifar10 / "run" / "run.json").read_text())
+    told["run"] |= changes
+    (cifar10 / "run" / "run.json").write_text(json.dumps(told))
+    ran = run(capsys, "export", cifar10 / "run", "--to", "robustbench", "--out", cifar10 / "rb", "--name", "M", *flags)
+    assert ran.code == 0, ran.err
+    assert json.loads((cifar10 / "rb" / "M.json").read_text())["additional_data"] is additional
+    assert ("additional_data" in ran.out) == (additional is None)
 
 
 # Hugging Face
@@ -241,6 +267,15 @@ def test_weights_of_others_become_ours_and_the_card_says_which_file_was_measured
     x = Noise.of_batch(2).uniform((3, 32, 32))
     with torch.no_grad():
         assert torch.equal(hardy.load(cifar10 / "card" / "model.safetensors")(x), model(x))
+
+
+def test_weights_of_another_run_beside_a_runs_record_get_none_of_it(capsys, trained, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    told = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**told, "id": "another"}))
+    assert run(capsys, "export", folder, "--to", "huggingface", "--out", tmp_path / "card").code == 0
+    assert "how they were trained is not told" in (tmp_path / "card" / "README.md").read_text()
 
 
 def test_ones_own_network_is_exported_without_a_file_of_layers(capsys, tmp_path, monkeypatch):

@@ -29,7 +29,9 @@ def claim(**changes) -> Claim:
         norm="Linf",
         eps="8/255",
         architecture="WideResNet-28-10",
+        in_zoo=True,
         made="WideResNet(depth=28, widen_factor=10, num_classes=10)",
+        normalises=False,
         clean=row(value=0.85346, n=10_000),
         attacked=attacked(10_000),
         verdict="no sign",
@@ -100,9 +102,9 @@ def test_without_autoattack_on_all_images_it_is_no_claim_and_says_so(row, said):
 
 
 @pytest.mark.parametrize(
-    ("verdict", "unreliable"), [("masked", True), ("no sign", False), ("suspicious", None), (None, None)]
+    ("verdict", "unreliable"), [("masked", True), ("suspicious", True), ("no sign", False), (None, None)]
 )
-def test_it_is_unreliable_where_a_diagnosis_found_the_gradient_masked(verdict, unreliable):
+def test_it_is_unreliable_where_a_diagnosis_saw_signs_of_masked_gradients(verdict, unreliable):
     assert claim(verdict=verdict).info["unreliable"] is unreliable
 
 
@@ -126,10 +128,17 @@ def test_the_text_has_the_parts_of_robustbenchs_template_in_their_order():
     assert "Not yet a claim" not in WHOLE.text
 
 
-def test_an_architecture_that_robustbench_has_no_class_for_is_said_and_so_is_another_license():
-    text = claim(made=None, license="https://example.org/license").text
+def test_what_takes_the_weights_is_said_and_how_it_normalises():
+    assert "num_classes=10)`\n" in WHOLE.text
+    assert "num_classes=10)`, whose class normalises by the buffers mu and sigma\n" in claim(normalises=True).text
+
+
+def test_a_network_that_robustbench_has_no_class_for_is_said_and_so_is_another_license():
+    text = claim(
+        in_zoo=False, made="network() of network.py", normalises=True, license="https://example.org/license"
+    ).text
     assert "- [x] I use an architecture that is **not** included" in text
-    assert "a state_dict for `network()` of network.py" in text
+    assert "a state_dict for `network() of network.py`\n" in text
     assert "- [ ] I agree to release my model(s) under MIT" in text
     assert text.endswith(
         "- [x] I want my models to be released under a custom license, located here: https://example.org/license\n"

@@ -43,17 +43,19 @@ def known(source: Path, flags: Flags, it: Subject, more: Sequence[Path]) -> Know
     file = None if code else find_weights(source, flags.weights)[0]
     ours = file is not None and not foreign_files.is_foreign(file)
     header = read_weights(file)[1] if file is not None and ours else {}
-    beside = _beside(source, file)
-    found = collect([*beside, *more]) if beside or more else Found()
+    beside = _beside(source, file) if ours else None
+    found = collect([*([beside] if beside else []), *more]) if beside or more else Found()
     for problem in found.problems:
         err.print(problem)
+    place = beside[0] if isinstance(beside, tuple) else str(beside or "")
+    own = (kept.told for kept in found.runs if kept.place == place)
     digest = it.about["weights sha256"]
     data = header.get("data") if flags.data is None else describe(flags.data)
     assert isinstance(data, dict)
     return Known(
         file,
         ours,
-        found.runs[0].told if beside else {},
+        next((told for told in own if told.get("id", header.get("id")) == header.get("id")), {}),
         data,
         rebuild(header["ball"], Ball) if header.get("ball") else None,  # type: ignore[type-abstract]
         tuple(newest(of_weights((row for kept in found.runs for row in kept.rows), it.about))),
@@ -61,9 +63,9 @@ def known(source: Path, flags: Flags, it: Subject, more: Sequence[Path]) -> Know
     )
 
 
-def _beside(source: Path, file: Path | None) -> list[Path | tuple[str, Mapping[str, Any]]]:
-    """Where the weights' own run is told of: its folder, or what a published network comes with; empty where nowhere."""
+def _beside(source: Path, file: Path | None) -> Path | tuple[str, Mapping[str, Any]] | None:
+    """Where the weights' own run is told of: its folder, or what a published network comes with."""
     if not source.exists() and str(source) in published():
-        return [(str(source), about(str(source)))]
-    folder = source if source.is_dir() else file.parent if file else Path()
-    return [folder] if file is not None and (folder / "run.json").is_file() else []
+        return str(source), about(str(source))
+    folder = source if source.is_dir() or file is None else file.parent
+    return folder if (folder / "run.json").is_file() else None

@@ -2,7 +2,7 @@
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,11 +13,13 @@ from hardy.attacks.balls import Ball, Norm, fraction, in_norm
 from hardy.cli.known import Known
 from hardy.cli.shared import Options, Shared
 from hardy.cli.subject import USUAL
+from hardy.describe import rebuild
 from hardy.errors import UsageError
 from hardy.files import digest, write_bytes, write_text
 from hardy.models import foreign, robustbench
 from hardy.models.own import OwnNetwork
 from hardy.report.claim import Claim
+from hardy.training.run import Run
 
 _NORMS: Mapping[Norm, str] = {"linf": "Linf", "l2": "L2"}
 
@@ -52,9 +54,20 @@ def write(of: Shared, folder: Path) -> list[str]:
     said = [f"Not yet a claim: {claim.shortfall}"] if claim.shortfall else []
     if (usual := robustbench.LEADERBOARDS[str(of.known.data["type"]), claim.norm]) != ball.eps:
         said.append(f"The leaderboard is of eps {fraction(usual)}; this entry is of {claim.eps}.")
-    if claim.open:
-        said.append(f"Left open in {of.name}.json: {', '.join(claim.open)}; flags fill in what you know of them.")
-    return said
+    return [*said, *_open(claim, str(of.options.source))]
+
+
+def _open(claim: Claim, source: str) -> Iterator[str]:
+    """What is missing in the entry, and how it comes in."""
+    measured = {
+        "autoattack_acc": f"hardy evaluate {source} --attacks autoattack --n {claim.clean.n}",
+        "unreliable": f"hardy diagnose {source}",
+    }
+    if said := [name for name in claim.open if name not in measured]:
+        yield f"Left open, for you to say by flags: {', '.join(said)}."
+    if missing := [name for name in claim.open if name in measured]:
+        by = ", ".join(f"{name} (`{measured[name]} --json FILE`)" for name in missing)
+        yield f"Left open, to be measured: {by}; --results FILE brings it in."
 
 
 def _ball(of: Shared) -> Ball:
@@ -69,8 +82,7 @@ def _claim(of: Shared, ball: Ball, entry: robustbench.Entry, weights: tuple[str,
     options, known = of.options, of.known
     attack = AutoAttack(ball).described
     rows = [row for row in known.rows if row.settings.get("attack") == attack and "crafted on" not in row.settings]
-    settings = known.run.get("run", {})
-    only_its_own = "extra" in settings and settings["extra"] is None
+    own = of.architecture.source if isinstance(of.architecture, OwnNetwork) else None
     return Claim(
         name=of.name,
         paper=options.paper,
@@ -78,15 +90,25 @@ def _claim(of: Shared, ball: Ball, entry: robustbench.Entry, weights: tuple[str,
         norm=_NORMS[options.norm],
         eps=fraction(ball.eps),
         architecture=entry.architecture,
-        made=entry.made,
+        in_zoo=entry.made is not None,
+        made=entry.made or own or "network() of network.py",
+        normalises=bool(of.architecture.mean),
         clean=of.clean,
         attacked=max(rows, key=lambda row: row.n, default=None),
         verdict=known.diagnosis.verdict if known.diagnosis else None,
         weights=weights,
-        additional_data=False if only_its_own and options.additional_data is None else options.additional_data,
-        forward_passes=options.forward_passes or (None if isinstance(of.architecture, OwnNetwork) else 1),
+        additional_data=_additional(known) if options.additional_data is None else options.additional_data,
+        forward_passes=options.forward_passes or (None if own else 1),
         reported="" if options.reported is None else f"{options.reported:g}",
         footnote=options.footnote,
         checkpoint=options.checkpoint,
         license=options.license,
     )
+
+
+def _additional(known: Known) -> bool | None:
+    """False for a run without extra images. With them only the user knows: RobustBench counts real images, generated ones not."""
+    try:
+        return None if rebuild(known.run.get("run"), Run).extra else False
+    except UsageError:
+        return None

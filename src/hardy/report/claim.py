@@ -26,7 +26,8 @@ class Paper:
 
 @dataclass(frozen=True)
 class Claim:
-    """name: of the model. dataset, norm, eps: RobustBench's spelling. made: see `hardy.models.robustbench.Entry`.
+    """name: of the model. dataset, norm, eps, architecture: RobustBench's spelling. in_zoo: whether its code has the network;
+    made: what makes it, there or elsewhere, and takes the weights; normalises: by the buffers mu and sigma.
 
     clean: accuracy on all test images. attacked: under AutoAttack's standard version in this ball, on as many images as it was
     measured on; None where it was not. verdict: of a diagnosis of these weights. The others: what only the user knows; None
@@ -39,7 +40,9 @@ class Claim:
     norm: str
     eps: str
     architecture: str
-    made: str | None
+    in_zoo: bool
+    made: str
+    normalises: bool
     clean: Measurement
     attacked: Measurement | None
     verdict: str | None
@@ -60,7 +63,7 @@ class Claim:
     def info(self) -> dict[str, Any]:
         """Every field of model_info/<dataset>/<norm>/<name>.json; None, or no text, where nothing is known.
 
-        unreliable: whether a diagnosis found the gradient masked. `external` is left out: it is for evaluations by others.
+        unreliable: whether a diagnosis saw signs of masked gradients. `external` is left out: it is for evaluations by others.
 
         Source: RobustBench/robustbench @0132419, robustbench/utils.py (ModelInfo, ACC_FIELDS) and README.md ("Claim"); the
         fields footnote, unreliable and external as in model_info/cifar10/Linf/Kang2021Stable.json.
@@ -79,12 +82,12 @@ class Claim:
             "reported": self.reported or None,
             "autoattack_acc": _number(self.attacked) if self.attacked is not None and self.complete else None,
             "footnote": self.footnote or None,
-            "unreliable": _VERDICTS.get(self.verdict or ""),
+            "unreliable": None if self.verdict is None else self.verdict != "no sign",
         }
 
     @property
     def open(self) -> list[str]:
-        """The fields that have nothing yet; a model may be without a footnote."""
+        """The fields that nothing is in yet, but could be; a footnote need not."""
         return [name for name, value in self.info.items() if value in (None, "") and name != "footnote"]
 
     @property
@@ -144,16 +147,16 @@ class Claim:
 
     def _checkpoint(self) -> str:
         file, digest = self.weights
-        made = f"a state_dict for `{self.made}`" if self.made else "a state_dict for `network()` of network.py"
-        return f"{self.checkpoint or 'ADDRESS'}: {file} (SHA-256 {digest}), {made}"
+        normalised = ", whose class normalises by the buffers mu and sigma" if self.in_zoo and self.normalises else ""
+        return f"{self.checkpoint or 'ADDRESS'}: {file} (SHA-256 {digest}), a state_dict for `{self.made}`{normalised}"
 
     def _zoo(self) -> list[str]:
         mit, other = self.license.lower() == "mit", "" if self.license.lower() == "mit" else self.license
         return [
             "- [ ] I want to add my models to the Model Zoo (check if true)",
-            f"- [{' ' if self.made else 'x'}] I use an architecture that is **not** included among those of the Model Zoo",
+            f"- [{' ' if self.in_zoo else 'x'}] I use an architecture that is **not** included among those of the Model Zoo",
             f"- [{'x' if mit else ' '}] I agree to release my model(s) under MIT license (check if true) **OR**",
-            f"- [{'x' if other else ' '}] I want my models to be released under a custom license, located here: {other}",
+            f"- [{'x' if other else ' '}] I want my models to be released under a custom license, located here: {other}".rstrip(),
         ]
 
 
