@@ -56,7 +56,7 @@ def front(text: str) -> dict:
 
 def test_the_metadata_are_the_hubs_fields_and_the_measured_numbers():
     # fields and their nesting: huggingface/hub-docs, modelcard.md
-    told = front(card(made(data={"type": "CIFAR10"})))
+    told = front(card(made(data={"type": "CIFAR10"}, run={"run": describe(recipe("rlfat-p-cifar10"))})))
     assert list(told) == ["license", "library_name", "pipeline_tag", "tags", "datasets", "metrics", "model-index"]
     assert (told["license"], told["pipeline_tag"], told["datasets"]) == (
         "mit",
@@ -74,9 +74,9 @@ def test_the_metadata_are_the_hubs_fields_and_the_measured_numbers():
     ]
 
 
-def test_a_license_or_data_set_that_nobody_named_is_not_there():
-    told = front(card(made(license="")))
-    assert not told.keys() & {"license", "datasets"}
+def test_a_license_or_data_set_that_nothing_tells_is_not_there():
+    told = front(card(made(license="", run={}, data={"type": "CIFAR10"})))
+    assert not told.keys() & {"license", "datasets"}  # what it was judged by, it need not have been trained on
 
 
 def test_every_number_has_its_interval_its_images_and_how_it_was_measured():
@@ -106,7 +106,8 @@ def test_threat_data_training_and_classes_are_told():
 
 def test_what_is_not_known_is_said():
     text = card(made(run={}, trained=None, rows=(), which=None))
-    assert "trained without an adversary, or its weights do not tell which" in text
+    assert "Which adversary it was trained with is not told." in text
+    assert "It was trained without an adversary." in card(made(trained=None))
     assert "- Trained on: not told." in text
     assert "how they were trained is not told" in text
     assert "AutoAttack was not measured: no number here is one to quote" in text

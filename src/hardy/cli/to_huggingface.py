@@ -9,6 +9,7 @@ from typing import Any
 from safetensors.torch import load_file
 
 from hardy.cli.shared import Shared
+from hardy.describe import describe
 from hardy.files import digest, write_bytes, write_text
 from hardy.models import robustbench
 from hardy.models.checkpoints import load, save_weights
@@ -49,7 +50,7 @@ def _card(of: Shared, sha256: str) -> Card:
         name=of.name,
         paper=of.options.paper,
         license=of.options.license,
-        network=it.about["network"],
+        network=describe(of.architecture),
         architecture=robustbench.entry(of.architecture, of.classes).architecture,
         parameters=parameter_count(it.model),
         shape=it.test.shape,

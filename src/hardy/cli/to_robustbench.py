@@ -2,6 +2,7 @@
 
 import io
 import json
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -54,14 +55,15 @@ def write(of: Shared, folder: Path) -> list[str]:
     said = [f"Not yet a claim: {claim.shortfall}"] if claim.shortfall else []
     if (usual := robustbench.LEADERBOARDS[str(of.known.data["type"]), claim.norm]) != ball.eps:
         said.append(f"The leaderboard is of eps {fraction(usual)}; this entry is of {claim.eps}.")
-    return [*said, *_open(claim, str(of.options.source))]
+    return [*said, *_open(claim, of.options)]
 
 
-def _open(claim: Claim, source: str) -> Iterator[str]:
+def _open(claim: Claim, options: Options) -> Iterator[str]:
     """What is missing in the entry, and how it comes in."""
+    network = f"{shlex.quote(str(options.source))} --norm {options.norm} --eps {claim.eps}"
     measured = {
-        "autoattack_acc": f"hardy evaluate {source} --attacks autoattack --n {claim.clean.n}",
-        "unreliable": f"hardy diagnose {source}",
+        "autoattack_acc": f"hardy evaluate {network} --attacks autoattack --n {claim.clean.n}",
+        "unreliable": f"hardy diagnose {network}",
     }
     if said := [name for name in claim.open if name not in measured]:
         yield f"Left open, for you to say by flags: {', '.join(said)}."

@@ -1,6 +1,7 @@
 """Card: a network's model card for the Hugging Face hub: numbers, threat model, data, training, limits, how to load it."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -39,7 +40,7 @@ class Card:
     name: str
     paper: Paper
     license: str
-    network: Mapping[str, Any]
+    network: Any
     architecture: str
     parameters: int
     shape: tuple[int, int, int]
@@ -84,11 +85,15 @@ def config(of: Card, version: str) -> dict[str, Any]:
 
 
 def _metadata(of: Card) -> dict[str, Any]:
-    kind = str(of.data.get("type"))
-    known = _DATASETS.get(kind)
+    judge = str(of.data.get("type"))
+    trained_on = _DATASETS.get(str(of.run.get("run", {}).get("data", {}).get("type")))
     found = {
         "task": {"type": "image-classification"},
-        "dataset": {"name": images(of.clean).partition(";")[0], "type": known or kind.lower(), "split": "test"},
+        "dataset": {
+            "name": images(of.clean).partition(";")[0],
+            "type": _DATASETS.get(judge, judge.lower()),
+            "split": "test",
+        },
         "metrics": [
             {"type": "accuracy", "name": f"{row.what}, {counted(row.n, 'image')}", "value": round(100 * row.value, 2)}
             for row in (of.clean, *of.rows)
@@ -99,7 +104,7 @@ def _metadata(of: Card) -> dict[str, Any]:
         "library_name": "hardy",
         "pipeline_tag": "image-classification",
         "tags": _TAGS,
-        **({"datasets": [known]} if known else {}),
+        **({"datasets": [trained_on]} if trained_on else {}),
         "metrics": ["accuracy"],
         "model-index": [{"name": of.name, "results": [found]}],
     }
@@ -149,12 +154,13 @@ def _how(row: Measurement) -> str:
 
 
 def _threat(of: Card) -> str:
-    trained = (
-        f"It was trained against perturbations within {of.trained}, in pixel units of [0, 1]. "
-        if of.trained
-        else "It was trained without an adversary, or its weights do not tell which. "
+    without = (
+        "It was trained without an adversary. "
+        if "run" in of.run
+        else "Which adversary it was trained with is not told. "
     )
-    return trained + (
+    trained = f"It was trained against perturbations within {of.trained}, in pixel units of [0, 1]. "
+    return (trained if of.trained else without) + (
         "Each attack above may move every image within the ball that its line names, and keeps pixels in [0, 1]; it knows the "
         "network and its gradients, but where it is a black box or crafted on another network. An image counts as robust if it "
         "is classified correctly as it is and after the attack. Other norms, larger radii, patches, shifts and natural "
@@ -185,7 +191,11 @@ def _training(of: Card) -> Iterator[Block]:
 
 
 def _limits(of: Card) -> Iterator[str]:
-    auto = [row for row in of.rows if row.what.startswith(f"{_UNDER}autoattack") and "crafted on" not in row.settings]
+    auto = [
+        row
+        for row in of.rows
+        if re.match(rf"{_UNDER}autoattack(?!-rand)", row.what) and "crafted on" not in row.settings
+    ]
     most = max((row.n for row in auto), default=0)
     if most == 0:
         yield "AutoAttack was not measured: no number here is one to quote as robustness."

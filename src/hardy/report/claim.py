@@ -63,7 +63,8 @@ class Claim:
     def info(self) -> dict[str, Any]:
         """Every field of model_info/<dataset>/<norm>/<name>.json; None, or no text, where nothing is known.
 
-        unreliable: whether a diagnosis saw signs of masked gradients. `external` is left out: it is for evaluations by others.
+        unreliable: whether a diagnosis saw signs of masked gradients. `external`, which is for evaluations by others, and the
+        fields of corruptions are left out.
 
         Source: RobustBench/robustbench @0132419, robustbench/utils.py (ModelInfo, ACC_FIELDS) and README.md ("Claim"); the
         fields footnote, unreliable and external as in model_info/cifar10/Linf/Kang2021Stable.json.
@@ -148,7 +149,8 @@ class Claim:
     def _checkpoint(self) -> str:
         file, digest = self.weights
         normalised = ", whose class normalises by the buffers mu and sigma" if self.in_zoo and self.normalises else ""
-        return f"{self.checkpoint or 'ADDRESS'}: {file} (SHA-256 {digest}), a state_dict for `{self.made}`{normalised}"
+        where = self.checkpoint or "(address of the file)"
+        return f"{where}: {file} (SHA-256 {digest}), a state_dict for `{self.made}`{normalised}"
 
     def _zoo(self) -> list[str]:
         mit, other = self.license.lower() == "mit", "" if self.license.lower() == "mit" else self.license
