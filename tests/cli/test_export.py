@@ -16,11 +16,11 @@ from safetensors.torch import load_file
 import hardy
 from hardy.attacks import AutoAttack, Linf
 from hardy.cli import shared
-from hardy.data import CIFAR10, cifar
-from hardy.describe import describe
+from hardy.data import CIFAR10, Dataset, cifar
+from hardy.describe import describe, rebuild
 from hardy.files import digest
 from hardy.models import preact_resnet_18, resnet_18
-from hardy.models.checkpoints import save_weights
+from hardy.models.checkpoints import read_weights, save_weights
 from hardy.models.foreign import load as load_foreign
 from hardy.randomness import Noise
 from hardy.results import Measurement, append
@@ -59,19 +59,19 @@ def trained_on_cifar10(folder: Path, architecture) -> Path:
 
 def measured(file: Path, what: str, value: float, n: int, **settings) -> Measurement:
     """A row of these weights, as hardy evaluate writes it."""
-    header = hardy.models.checkpoints.read_weights(file)[1]
+    header = read_weights(file)[1]
     about = {
         "weights": "last",
         "weights sha256": digest(file),
         "network": header["model"],
-        "step": 7,
+        "step": header["step"],
         "precision": "float32",
+        "data": rebuild(header["data"], Dataset).load()[1].origin,
     }
     return Measurement("a run", what, value, "fraction", n, value / 2, value, about | settings, 1.0, 2, 3, "cpu")
 
 
 AUTO = {"attack": AutoAttack(Linf(8 / 255)).described, "summary": "AutoAttack", "judge": "any", "seed": 0}
-PGD = {"attack": {"type": "PGD"}, "summary": "PGD", "judge": "last", "seed": 0}
 
 
 # RobustBench
@@ -104,7 +104,7 @@ def test_what_is_written_for_robustbench_is_the_network_and_plain_tensors(capsys
     assert "Not yet a claim: AutoAttack was not measured in Linf 8/255" in ran.out
     assert "Left open, for you to say by flags: link, name, authors, venue, reported." in ran.out
     assert (
-        f"autoattack_acc (`hardy evaluate {cifar10 / 'run'} --attacks autoattack --n 30 --json FILE`), unreliable"
+        f"autoattack_acc (`hardy evaluate {cifar10 / 'run'} --norm linf --eps 8/255 --attacks autoattack --n 30 --json FILE`)"
         in ran.out
     )
 
@@ -115,6 +115,7 @@ def test_the_numbers_of_the_claim_are_rows_of_these_very_weights(capsys, cifar10
         measured(file, "accuracy under autoattack", 0.1, N, **AUTO),
         measured(file, "accuracy under autoattack", 0.9, N, **AUTO | {"weights sha256": "other"}),
         measured(file, "accuracy under autoattack", 0.8, N, **AUTO, **{"crafted on": ["other"]}),
+        measured(file, "accuracy under autoattack", 0.3, N, **AUTO, data="CIFAR-10 train, 20 images"),
         measured(file, "accuracy under autoattack", 0.7, N, **AUTO, **{"data set": {"type": "CIFAR100"}}),
         measured(file, "accuracy under autoattack", 0.6, N, **AUTO | {"attack": AutoAttack(Linf(4 / 255)).described}),
         measured(
@@ -317,10 +318,7 @@ def test_a_number_that_was_measured_before_and_is_another_now_is_said(capsys, tr
     folder = tmp_path / "run"
     shutil.copytree(trained, folder)
     file = folder / "last.safetensors"
-    data = {"data": "digits"}
-    header = hardy.models.checkpoints.read_weights(file)[1]
-    row = measured(file, "clean accuracy", 1.0, 40, **data, step=header["step"])
-    append(folder / "results.jsonl", [row])
+    append(folder / "results.jsonl", [measured(file, "clean accuracy", 1.0, 40)])
     ran = run(capsys, "export", folder, "--weights", "last", "--to", "huggingface", "--out", tmp_path / "card")
     assert ran.code == 0
     assert "On the first 40 images clean accuracy is" in ran.err

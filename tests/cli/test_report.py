@@ -28,6 +28,7 @@ def test_a_report_of_a_run_says_what_was_measured_and_what_is_missing(capsys, tr
     assert f"hardy analyse eps {trained}   # robust accuracy" in text
     assert "analyse shuffle" not in text
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+    assert "*Training curves: 1 run; on held-out images, bands: 95 % intervals.*" in text
     assert "\\begin{tabular}" in (tmp_path / "page.tex").read_text()
 
 

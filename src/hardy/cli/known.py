@@ -14,7 +14,7 @@ from hardy.models import foreign_files
 from hardy.models.checkpoints import find_weights, read_weights
 from hardy.models.published import about, published
 from hardy.report.collect import Diagnosed, Found, collect
-from hardy.report.subjects import newest
+from hardy.report.subjects import images, newest, same_images, verdict_on
 from hardy.results import Measurement
 
 
@@ -22,7 +22,7 @@ from hardy.results import Measurement
 class Known:
     """file: of the weights, None of a network made by code. ours: whether hardy wrote it. run: what run.json tells, nothing
     where there is none. data: the settings of the data that judges it. ball: the adversary's in training, None without one or
-    where nothing tells. rows: accuracies of these weights, one for each measurement. diagnosis: the newest of these weights.
+    where nothing tells. rows: accuracies of these weights, one for each measurement. diagnosis: of these weights.
     """
 
     file: Path | None
@@ -47,9 +47,10 @@ def known(source: Path, flags: Flags, it: Subject, more: Sequence[Path]) -> Know
     found = collect([*([beside] if beside else []), *more]) if beside or more else Found()
     for problem in found.problems:
         err.print(problem)
+    judge = same_images(it.test.origin)
+    rows = [row for kept in found.runs for row in kept.rows if images(row) == judge]
     place = beside[0] if isinstance(beside, tuple) else str(beside or "")
     own = (kept.told for kept in found.runs if kept.place == place)
-    digest = it.about["weights sha256"]
     data = header.get("data") if flags.data is None else describe(flags.data)
     assert isinstance(data, dict)
     return Known(
@@ -58,8 +59,8 @@ def known(source: Path, flags: Flags, it: Subject, more: Sequence[Path]) -> Know
         next((told for told in own if told.get("id", header.get("id")) == header.get("id")), {}),
         data,
         rebuild(header["ball"], Ball) if header.get("ball") else None,  # type: ignore[type-abstract]
-        tuple(newest(of_weights((row for kept in found.runs for row in kept.rows), it.about))),
-        next((one for one in reversed(found.diagnoses) if one.weights == digest), None),
+        tuple(newest(of_weights(rows, it.about))),
+        verdict_on(it.about["weights sha256"], {judge}, found),
     )
 
 

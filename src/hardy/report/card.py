@@ -11,7 +11,6 @@ from hardy.report.claim import Paper
 from hardy.report.collect import Diagnosed
 from hardy.report.document import Block, Document, Items, Paragraph, Section, grid
 from hardy.report.plain import markdown
-from hardy.report.subjects import images, placeless
 from hardy.report.tables import with_interval
 from hardy.report.training import leaves, text
 from hardy.results import Measurement
@@ -71,7 +70,7 @@ def config(of: Card, version: str) -> dict[str, Any]:
     """config.json: everything that is not a tensor. version: of hardy, that wrote it."""
     trained = {name: value for name, value in of.run.items() if name != "run"}
     if "origin" in trained:
-        trained["origin"] = placeless(str(trained["origin"]))
+        trained["origin"] = _placeless(str(trained["origin"]))
     return {
         "model": of.network,
         "shape": of.shape,
@@ -90,7 +89,7 @@ def _metadata(of: Card) -> dict[str, Any]:
     found = {
         "task": {"type": "image-classification"},
         "dataset": {
-            "name": images(of.clean).partition(";")[0],
+            "name": _images(of).partition(";")[0],
             "type": _DATASETS.get(judge, judge.lower()),
             "split": "test",
         },
@@ -132,7 +131,7 @@ def _document(of: Card) -> Document:
 
 
 def _measured(of: Card) -> Iterator[Block]:
-    yield Paragraph(f"{images(of.clean)}. {_READING}")
+    yield Paragraph(f"{_images(of)}. {_READING}")
     lines = [
         (row.what.removeprefix(_UNDER), _how(row), with_interval(row), f"{row.n:,}") for row in (of.clean, *of.rows)
     ]
@@ -171,11 +170,11 @@ def _threat(of: Card) -> str:
 def _data(of: Card) -> Iterator[str]:
     settings = of.run.get("run", {})
     origin = of.run.get("origin")
-    yield f"Trained on: {placeless(str(origin)) if origin else 'not told'}."
+    yield f"Trained on: {_placeless(str(origin)) if origin else 'not told'}."
     if isinstance(settings.get("extra"), Mapping):
         extra = ", ".join(f"{name} {text(value)}" for name, value in leaves(settings["extra"]))
         yield f"Images beyond the data set were mixed into each batch: {extra}."
-    yield f"Judged by: {images(of.clean)}."
+    yield f"Judged by: {_images(of)}."
     yield f"Classes, in the order of the logits: {', '.join(of.classes)}."
 
 
@@ -244,3 +243,13 @@ def _loading(of: Card) -> Iterator[Block]:
 
 def _python(*lines: str) -> Paragraph:
     return Paragraph("\n".join(("```python", *lines, "```")))
+
+
+def _images(of: Card) -> str:
+    """What it is judged by."""
+    return _placeless(str(of.clean.settings.get("data", "")))
+
+
+def _placeless(origin: str) -> str:
+    """Where images come from, without where they lay on the user's machine."""
+    return re.sub(r" from [^;]*(?=;|$)", "", origin)

@@ -73,7 +73,7 @@ class Bar:
 class Bars(Figure):
     """Groups of bars: in each group one bar of each name, at the same place and in the same colour.
 
-    bars: by name, then by group; None is a gap. Values are at least 0, where the y axis begins.
+    bars: by name, then by group; None is a gap. The y axis begins at 0, or below the lowest value or interval.
     """
 
     title: str
@@ -170,6 +170,13 @@ def picture(title: str, image: npt.ArrayLike) -> Picture:
     buffer = io.BytesIO()
     Image.fromarray(pixels[:, :, 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels).save(buffer, "png")
     return Picture(title, base64.b64encode(buffer.getvalue()).decode())
+
+
+def heat(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(H, W, 3): values (H, W) in [0, 1] in the colours of heat maps, which grow lighter with the value."""
+    from matplotlib import colormaps
+
+    return np.asarray(colormaps["viridis"](np.clip(values, 0.0, 1.0)))[..., :3]
 
 
 def pixels_of(shown: Picture) -> npt.NDArray[Any]:
