@@ -53,6 +53,9 @@ ONLY_READ = {
     "make docs": "installs; the last test below builds the site",
     "pip install .": "installs",
     "hardy train rlfat-p-cifar10 --dry-run": _TIMES,
+    "hardy export rlfat-p-cifar10-small --to huggingface --out card": (
+        "looks at 10,000 images three times, a minute; tests/cli/test_export.py runs it"
+    ),
     "hardy table rlfat-1b --scale small --dry-run": _TIMES,
     "hardy table rlfat-1b --scale small --seeds 2 --rows PGDAT RLFAT-P --dry-run": _TIMES,
     "hardy table rlfat-1b --scale small --precision bfloat16": _HOURS,

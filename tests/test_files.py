@@ -2,12 +2,13 @@
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from hardy.errors import FailedError, UsageError
-from hardy.files import WriteError, digest, locked, write_bytes, write_text, write_whole
+from hardy.files import WriteError, digest, locked, new_folder, write_bytes, write_text, write_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -90,6 +91,48 @@ def test_files_have_the_rights_the_user_asks_for(tmp_path, mask):
     finally:
         os.umask(before)
     assert (tmp_path / "c.txt").stat().st_mode & 0o777 == 0o666 & ~mask
+
+
+def test_a_folder_has_its_name_once_all_is_in_it_and_the_rights_of_any_other(tmp_path):
+    with new_folder(tmp_path / "a" / "b") as folder:
+        write_text(folder / "c.txt", "c")
+        assert names(tmp_path / "a") == [folder.name]
+    assert names(tmp_path / "a") == ["b"]
+    assert (tmp_path / "a" / "b" / "c.txt").read_text() == "c"
+    (tmp_path / "usual").mkdir()
+    assert (tmp_path / "a" / "b").stat().st_mode == (tmp_path / "usual").stat().st_mode
+
+
+def fill(path: Path, then: Callable[[], object]) -> None:
+    with new_folder(path) as folder:
+        write_text(folder / "c.txt", "c")
+        then()
+
+
+@pytest.mark.parametrize("error", [ValueError("no"), KeyboardInterrupt(), UsageError("no")])
+def test_of_a_folder_that_is_not_filled_to_the_end_nothing_is_left(tmp_path, error):
+    def fail() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        fill(tmp_path / "b", fail)
+    assert names(tmp_path) == []
+
+
+def test_a_folder_replaces_nothing_that_came_meanwhile_not_even_an_empty_one(tmp_path):
+    with pytest.raises(UsageError, match="b was made meanwhile"):
+        fill(tmp_path / "b", (tmp_path / "b").mkdir)
+    assert names(tmp_path) == ["b"]
+    assert names(tmp_path / "b") == []
+
+
+def test_a_folder_that_cannot_be_made_or_filled_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(WriteError, match="could not be made: File exists"), new_folder(tmp_path / "file" / "b"):
+        pass
+    with pytest.raises(WriteError, match="b could not be made: No space left"), new_folder(tmp_path / "b"):
+        raise OSError(28, "No space left on device")
+    assert names(tmp_path) == ["file"]
 
 
 def test_a_digest_is_sha256(tmp_path):

@@ -302,6 +302,8 @@ NAMES = [
     case("train pgdat-digits --device meta", "device is 'meta'; it must be cpu"),
     case("train pgdat-digits --device gpu --dry-run", "device is 'gpu'; it must be cpu"),
     case("compare", "required"),
+    case("export run --out shared", "required", "--to"),
+    case("export run --to robustbank --out shared", "robustbench", "huggingface"),
     case(
         "compare run/run.json run/none.jsonl",
         "run/run.json does not hold outcomes; those that hardy evaluate writes do",
@@ -580,7 +582,13 @@ DATA = [
 
 WEIGHTS = [
     case(f"{command} {file}", *parts)
-    for command in ("evaluate", "analyse sensitivity run", "analyse eps run", "diagnose")
+    for command in (
+        "evaluate",
+        "analyse sensitivity run",
+        "analyse eps run",
+        "diagnose",
+        "export --to huggingface --out shared",
+    )
     for file, *parts in (
         ("nowhere", "no weights file nowhere, nor a folder of that name"),
         ("link", "no weights file link"),
@@ -755,6 +763,9 @@ PLACES = [
     case("diagnose run --json link", "link exists already; --json names a new file"),
     case("diagnose run --json file/found.json", "file/found.json cannot be written", "Not a directory", "a new file"),
     case("analyse eps run --out file", "file/eps.json cannot be written", "Not a directory", "a folder for new files"),
+    case("export run --to huggingface --out empty", "empty exists already; --out names a new folder"),
+    case("export run --to huggingface --out link", "link exists already; --out names a new folder"),
+    case("export run --to robustbench --out file/shared", "file/shared cannot be written", "--out names a new folder"),
     case("analyse surface run --out /proc/none", "cannot be written", "--out names a folder for new files"),
     case(
         "analyse corruptions run --overlays nowhere",

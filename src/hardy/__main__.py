@@ -20,6 +20,7 @@ COMMANDS = {
     "compare": "two files of outcomes that evaluate wrote, image by image",
     "analyse": "what lies beside accuracy: sweeps of eps, steps and restarts, loss surfaces, sensitivity and more",
     "report": "one page on runs, their numbers, verdicts and analyses, and what is missing",
+    "export": "a network in a folder to share, for RobustBench or the Hugging Face hub, read back and verified",
     "list": "recipes, methods, attacks, data sets, networks, published networks, tables",
 }
 

@@ -1,8 +1,9 @@
-"""Files written whole or not at all, and files that lock a folder."""
+"""Files and folders written whole or not at all, and files that lock a folder."""
 
 import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -65,6 +66,29 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise WriteError(f"The folder {path} could not be made: {error.strerror or error}.") from error
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """A folder to fill under a temporary name; it gets its own name at the end. Where that is not reached, nothing is left.
+
+    Raises: WriteError if it cannot be made; UsageError if something has its name by then.
+    """
+    partial: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(suffix=PARTIAL, prefix=f".{path.name}.", dir=path.parent))
+        yield partial
+        if os.path.lexists(path):
+            raise UsageError(f"{path} was made meanwhile by something else; nothing is overwritten.")
+        partial.chmod(0o777 & ~_umask())
+        partial.rename(path)
+        _sync(path.parent)
+    except OSError as error:
+        raise WriteError(f"The folder {path} could not be made: {error.strerror or error}.") from error
+    finally:
+        if partial is not None:
+            shutil.rmtree(partial, ignore_errors=True)
 
 
 @contextlib.contextmanager

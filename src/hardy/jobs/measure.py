@@ -1,6 +1,6 @@
 """Measuring a run's weights: a row that its results.jsonl has already, or a new one added to it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,23 @@ def newest(
 ) -> Measurement | None:
     """The last of the rows that is of this, as in `known`."""
     return next((row for row in reversed(rows) if _is_of(row, about, attack, n, judge, seed)), None)
+
+
+def of_weights(rows: Iterable[Measurement], about: Mapping[str, Any]) -> list[Measurement]:
+    """The accuracies among the rows that are of the weights `about` tells of, whatever their file was called, on their images.
+
+    Crafted on other networks they may be; with anything else that `about` does not tell they are of something else.
+    """
+    wanted = {key: value for key, value in about.items() if key != "weights"}
+    allowed = {*about, *_USUAL, "weights", "precision", "crafted on"}
+    return [
+        row
+        for row in rows
+        if row.unit == "fraction"
+        and (row.what == "clean accuracy" or row.what.startswith("accuracy under "))
+        and all(row.settings.get(key) == value for key, value in wanted.items())
+        and row.settings.keys() <= allowed
+    ]
 
 
 def _is_of(row: Measurement, about: Mapping[str, Any], attack: Attack | None, n: int, judge: Judge, seed: int) -> bool:

@@ -42,7 +42,7 @@ class MadryResNet(Architecture):
         require(self.widen >= 1, "widen", self.widen, "at least 1")
 
     def empty(self, classes: int, channels: int) -> "MadryResNetModule":
-        return MadryResNetModule(self, classes, channels)
+        return MadryResNetModule(self.units, self.widen, classes, channels)
 
 
 class MadryResNetModule(Classifier):
@@ -50,13 +50,13 @@ class MadryResNetModule(Classifier):
 
     fixed_graph = True
 
-    def __init__(self, sizes: MadryResNet, classes: int, channels: int) -> None:
+    def __init__(self, units: int, widen: int, classes: int, channels: int) -> None:
         super().__init__()
-        width = 16 * sizes.widen
+        width = 16 * widen
         self.conv1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
-        self.block1 = _group(sizes.units, 16, width, 1)
-        self.block2 = _group(sizes.units, width, 2 * width, 2)
-        self.block3 = _group(sizes.units, 2 * width, 4 * width, 2)
+        self.block1 = _group(units, 16, width, 1)
+        self.block2 = _group(units, width, 2 * width, 2)
+        self.block3 = _group(units, 2 * width, 4 * width, 2)
         self.bn = _batch_norm(4 * width)
         self.fc = nn.Linear(4 * width, classes)
 

@@ -34,7 +34,7 @@ class WideResNet(Architecture):
         require(self.widen >= 1, "widen", self.widen, "at least 1")
 
     def empty(self, classes: int, channels: int) -> "WideResNetModule":
-        return WideResNetModule(self, classes, channels)
+        return WideResNetModule(self.depth, self.widen, classes, channels)
 
 
 class WideResNetModule(Classifier):
@@ -42,9 +42,9 @@ class WideResNetModule(Classifier):
 
     fixed_graph = True
 
-    def __init__(self, sizes: WideResNet, classes: int, channels: int) -> None:
+    def __init__(self, depth: int, widen: int, classes: int, channels: int) -> None:
         super().__init__()
-        units, width = (sizes.depth - 4) // 6, 16 * sizes.widen
+        units, width = (depth - 4) // 6, 16 * widen
         self.conv1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
         self.block1 = _Group(units, 16, width, 1)
         self.block2 = _Group(units, width, 2 * width, 2)

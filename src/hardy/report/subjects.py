@@ -29,7 +29,7 @@ class Subject:
     @property
     def data(self) -> str:
         """The images that judged it; "" where nothing did."""
-        return _images(self.rows[0]) if self.rows else ""
+        return images(self.rows[0]) if self.rows else ""
 
 
 def subjects(found: Found) -> tuple[list[Subject], list[str]]:
@@ -38,7 +38,7 @@ def subjects(found: Found) -> tuple[list[Subject], list[str]]:
     for kept, name in zip(found.runs, names, strict=True):
         groups: dict[tuple[str, str], list[Measurement]] = {} if kept.rows else {("last", ""): []}
         for row in kept.rows:
-            key = str(row.settings.get("weights", "file")), _images(row)
+            key = str(row.settings.get("weights", "file")), images(row)
             groups.setdefault(key, []).append(row)
         for (which, _), rows in groups.items():
             digest = rows[-1].settings.get("weights sha256") if rows else None
@@ -56,23 +56,30 @@ def subjects(found: Found) -> tuple[list[Subject], list[str]]:
             digest = digest if own else None
             alone = which != "best" and len({weights for weights, _ in groups}) == 1
             label = name if alone else f"{name}, {which}"
-            made.append(Subject(label, kept, which, digest, tuple(_newest(own)), _verdict_on(digest, own, found)))
+            made.append(
+                Subject(
+                    label, kept, which, digest, tuple(newest(own)), verdict_on(digest, set(map(images, own)), found)
+                )
+            )
     return made, problems
 
 
-def _verdict_on(digest: str | None, rows: Sequence[Measurement], found: Found) -> Diagnosed | None:
-    """The diagnosis of these weights on the same images; of several that of the most images, and of these the last."""
-    seen = {_images(row) for row in rows}
+def verdict_on(digest: str | None, seen: set[str], found: Found) -> Diagnosed | None:
+    """The diagnosis of these weights on the images seen; of several that of the most images, and of these the last."""
     fitting = [
         it for it in found.diagnoses
-        if digest is not None and it.weights == digest and {_images(row) for row in it.rows} <= seen
+        if digest is not None and it.weights == digest and {images(row) for row in it.rows} <= seen
     ]  # fmt: skip
     return max(reversed(fitting), key=lambda it: it.n, default=None)
 
 
-def _images(row: Measurement) -> str:
-    """Which images a row is of, wherever their release lay; a user's own folder is what tells its images from others."""
-    data = str(row.settings.get("data", ""))
+def images(row: Measurement) -> str:
+    """Which images a row is of."""
+    return same_images(str(row.settings.get("data", "")))
+
+
+def same_images(data: str) -> str:
+    """Which images these are, wherever their release lay; a user's own folder is what tells its images from others."""
     if data.startswith(("folder ", "digits ")):
         return data
     # a release whose checksum was compared when it was downloaded and one that was found on disk are held to be the same
@@ -87,7 +94,7 @@ def measured_as(row: Measurement) -> str:
     return row.what if attack is None else repr((attack, row.settings.get("judge"), row.settings.get(_CRAFTED)))
 
 
-def _newest(rows: Sequence[Measurement]) -> list[Measurement]:
+def newest(rows: Sequence[Measurement]) -> list[Measurement]:
     """Of each measurement the row of most images, and of these the newest; in the order of their first appearance."""
     found: dict[str, Measurement] = {}
     for row in rows:

@@ -50,13 +50,14 @@ def wide(
     found = {(line.row, line.seed, line.column): line.measured for line in lines}
     heads = ("method", "seed", *(f"{c}, {images[c]:,} images" if c in images else c for c in columns), "verdict")
     rows = [
-        (row, str(seed), *(_with_interval(found.get((row, seed, c))) for c in columns), verdicts.get((row, seed), "–"))
+        (row, str(seed), *(with_interval(found.get((row, seed, c))) for c in columns), verdicts.get((row, seed), "–"))
         for row, seed in dict.fromkeys((line.row, line.seed) for line in lines)
     ]
     return heads, rows
 
 
-def _with_interval(row: Measurement | None) -> str:
+def with_interval(row: Measurement | None) -> str:
+    """A fraction in per cent with its interval; a dash for none."""
     if row is None:
         return "–"
     return percent(row.value) + ("" if row.low is None else f" [{percent(row.low)}, {percent(row.high)}]")

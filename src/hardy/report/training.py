@@ -105,17 +105,18 @@ def duration(seconds: float) -> str:
 def _settings(name: str, run: Kept) -> Folded:
     """All settings and versions of a run."""
     told = [(key, str(run.told[key])) for key in _ABOUT if run.told.get(key) is not None]
-    tables = [grid("", ("setting", "value"), [(key, _text(value)) for key, value in _leaves(run.told["run"])], left=2)]
+    tables = [grid("", ("setting", "value"), [(key, text(value)) for key, value in leaves(run.told["run"])], left=2)]
     return Folded(f"{name}: every setting, versions and machine", (*tables, grid("", ("run.json", ""), told, left=2)))
 
 
-def _leaves(value: Any, name: str = "") -> list[tuple[str, Any]]:
+def leaves(value: Any, name: str = "") -> list[tuple[str, Any]]:
     """Every plain setting by its dotted name."""
     if isinstance(value, dict):
-        inside = [leaf for key, item in value.items() for leaf in _leaves(item, f"{name}.{key}" if name else key)]
+        inside = [leaf for key, item in value.items() for leaf in leaves(item, f"{name}.{key}" if name else key)]
         return [(key.removesuffix(".type"), item) for key, item in inside if key != "type"]
     return [(name, value)]
 
 
-def _text(value: Any) -> str:
+def text(value: Any) -> str:
+    """A setting in words."""
     return "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list) else str(value)
