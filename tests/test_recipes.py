@@ -70,6 +70,11 @@ OF_RLFAT = ("standard", "pgdat", "trades", "rbsat-p", "rbsat-t", "rlfat-p", "rlf
 OF_INFOFEATURE = ("alp", "feature-matching", "feature-scatter", "adv-interp", "infofeature")
 OF_RAT = ("avmixup", "adt", "rat")
 OF_REFERENCES = ("mart", "fgsm-rs", "awp-pgdat", "awp-trades")
+INFOFEATURE_ABLATIONS = {
+    "lambda-0.01": {"weight": 0.01}, "lambda-1.0": {"weight": 1.0}, "no-ce": {"ce_weight": 0.0},
+    "3-steps": {"steps": 3}, "4-steps": {"steps": 4}, "5-steps": {"steps": 5}, "6-steps": {"steps": 6},
+    "l1": {"distance": "l1"}, "cosine": {"distance": "cosine"},
+}  # fmt: skip
 EVERY_METHOD = (*OF_RLFAT, *OF_INFOFEATURE, *OF_RAT, *OF_REFERENCES)
 
 
@@ -98,6 +103,7 @@ def test_the_papers_recipes_are_named_method_and_data_where_the_paper_is_the_met
             "cifar100-infofeature2021",
             "svhn-infofeature2021",
         )
+        | named(tuple(f"infofeature-{name}" for name in INFOFEATURE_ABLATIONS), "cifar10")
     )
     assert set(rat2021.recipes()) == (
         named(("avmixup", "adt", "rat"), "cifar10", "cifar100", "imagenette")
@@ -239,7 +245,8 @@ def test_an_attack_crosses_its_ball_with_steps_no_larger_than_the_ball_allows(ru
         assert (attack.steps, attack.samples, attack.step_size) == (7, 5, 0.3)
         return
     alpha = attack.walk.alpha if isinstance(attack, InfoFeature) else attack.alpha
-    assert attack.ball.eps <= attack.steps * alpha
+    # an ablation of the number of steps leaves their size: three from anywhere in the ball reach most of it, not all
+    assert attack.ball.eps <= attack.steps * alpha or run.name == "infofeature-3-steps-cifar10"
     assert alpha <= attack.ball.eps * (1.25 if isinstance(objective, FGSMRS) else 1)
     if isinstance(attack, PGD):
         away = isinstance(objective, TRADES | RLFATT)
@@ -356,6 +363,14 @@ def test_the_infofeature_papers_methods_have_its_numbers(data):
         assert INFOFEATURE2021["feature-matching-cifar10"].objective == FeatureMatching(
             pgd, weight=10.0, weight_logits=0.0, form="cam", batch_norm="eval", smoothing=0.0
         )
+
+
+@pytest.mark.parametrize(("name", "changes"), INFOFEATURE_ABLATIONS.items(), ids=INFOFEATURE_ABLATIONS.keys())
+def test_the_infofeature_papers_ablations_differ_from_it_in_one_setting_of_the_attack(name, changes):
+    whole = INFOFEATURE2021["infofeature-cifar10"]
+    changed = dataclasses.replace(whole.objective, attack=dataclasses.replace(whole.objective.attack, **changes))
+    run = INFOFEATURE2021[f"infofeature-{name}-cifar10"]
+    assert run == dataclasses.replace(whole, name=run.name, objective=changed)
 
 
 # the RAT paper, "Training Setup" and Tables 3 and 4

@@ -59,6 +59,20 @@ def wilson(successes: int, n: int) -> tuple[float, float]:
     return (0.0 if successes == 0 else max(0.0, centre - half), 1.0 if successes == n else min(1.0, centre + half))
 
 
+def newcombe(successes: int, n: int, other_successes: int, other_n: int) -> tuple[float, float]:
+    """95 % interval of the difference of two proportions of independent samples, the first minus the other, of Wilson's of each.
+
+    Source: Newcombe, Stat. Med. 17 (1998), 873-890, method 10. Raises: as `wilson`.
+    """
+    low, high = wilson(successes, n)
+    other_low, other_high = wilson(other_successes, other_n)
+    share, other = successes / n, other_successes / other_n
+    return (
+        share - other - math.hypot(share - low, other_high - other),
+        share - other + math.hypot(high - share, other - other_low),
+    )
+
+
 def append(path: Path, rows: Iterable[Measurement]) -> None:
     """Add rows to a results file in one write; a torn last line, left by a kill, is ended first.
 

@@ -3,9 +3,13 @@
 from collections.abc import Callable
 
 from hardy.cli import directions, sweeps
+from hardy.cli.ablation import ablation
 from hardy.cli.console import out
+from hardy.cli.curves import curves
+from hardy.cli.gaps import gaps
 from hardy.cli.sensitivity import sensitivity
 from hardy.cli.shuffle import shuffle
+from hardy.cli.transfer import transfer
 from hardy.errors import UsageError, unknown
 
 ANALYSES: dict[str, tuple[str, Callable[[list[str]], None]]] = {
@@ -18,6 +22,13 @@ ANALYSES: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "perturbations": ("how far two attacks' images lie apart (InfoFeature paper, Table 2)", directions.perturbations),
     "direction": ("the loss along an attack's direction as the scale grows (RAT paper, Fig. 2)", directions.direction),
     "surface": ("the loss over an attack's direction and a random one", directions.surface),
+    "ablation": (
+        "clean accuracy and the mean over attacks of runs that differ in few settings (RLFAT paper, Fig. 2)",
+        ablation,
+    ),
+    "curves": ("accuracy on held-out images and loss of runs over their epochs (InfoFeature paper, Fig. 3)", curves),
+    "gaps": ("accuracy on training images minus that on test images (RAT paper, Figs. 3, 6)", gaps),
+    "transfer": ("each network on what attacks on each of them found (InfoFeature paper, Table 6)", transfer),
 }
 
 

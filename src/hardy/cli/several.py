@@ -61,8 +61,12 @@ class Several(Outputs, Flags):
 
 @dataclass(frozen=True)
 class Network:
-    """model: on the device. test: the images asked for, there. about, run: for rows. eps: Linf radius of its training."""
+    """source: what the user calls it. model: on the device. test: the images asked for, there. about, run: for rows.
 
+    eps: Linf radius of its training.
+    """
+
+    source: Path
     model: Classifier
     test: Split
     about: Mapping[str, Any]
@@ -96,9 +100,8 @@ def networks(made: Several) -> dict[str, Network]:
         err.print(f"{source}:")
         it = subject(source, told)
         test = it.test.take(slice(made.n)).to(on)
-        found[str(source)] = Network(
-            prepare(it.model, on, "float32"), test, {**it.about, "precision": "float32"}, it.run, it.eps
-        )
+        model, about = prepare(it.model, on, "float32"), {**it.about, "precision": "float32"}
+        found[str(source)] = Network(source, model, test, about, it.run, it.eps)
     origins = {network.test.origin: name for name, network in found.items()}
     if len(origins) > 1:
         parts = "; ".join(f"{name}: {origin}" for origin, name in origins.items())

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from hardy.attacks.attack import Around, Attack, Forward, Iterative, State, check_found
+from hardy.attacks.balls import Ball
 from hardy.data.split import Split
 from hardy.evaluation.memory import Room
 from hardy.evaluation.outcomes import UNPERTURBED, Journal
@@ -62,6 +63,13 @@ def verdict(f: Forward, x: Images, y: Labels) -> Tensor:
     with full_precision(model), torch.no_grad():
         logits: Logits = f(x)
     return (logits.argmax(1) == y) & logits.isfinite().all(1)
+
+
+def forbidden(x_adv: Images, x: Images, ball: Ball) -> Tensor:
+    """Bool (N,): which images lie outside the ball around x, or have pixels outside [0, 1]: such ones count for nothing."""
+    found = x_adv.double()
+    pixels = found.flatten(1).aminmax(dim=1)
+    return (ball.distance(found, x.double()) > ball.eps + _OUTSIDE) | (pixels.min < 0) | (pixels.max > 1)
 
 
 def classify(model: Forward, split: Split, batch: int = 500) -> Outcome:
@@ -289,9 +297,7 @@ class _Run:
         fooled = torch.cat([made for _, made in self.room.parts(fooling, index)])
         claimed = fooled.nonzero().squeeze(1)
         if len(claimed):
-            x, found = self.split.x(which[claimed]).double(), x_adv[claimed].double()
-            distance, pixels = self.attack.ball.distance(found, x), found.flatten(1).aminmax(dim=1)
-            outside = (distance > self.attack.ball.eps + _OUTSIDE) | (pixels.min < 0) | (pixels.max > 1)
+            outside = forbidden(x_adv[claimed], self.split.x(which[claimed]), self.attack.ball)
             self.illegal[which[claimed[outside]]] = True
             fooled[claimed[outside]] = False
         return fooled

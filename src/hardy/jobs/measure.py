@@ -1,6 +1,6 @@
 """Measuring a run's weights: a row that its results.jsonl has already, or a new one added to it."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +47,19 @@ def known(
     results: Path, about: Mapping[str, Any], attack: Attack | None, n: int, *, judge: Judge = "last", seed: int = 0
 ) -> Measurement | None:
     """The newest row of this attack on the first n test images by the weights `about` tells of; None where there is none."""
-    rows = read(results)[0] if results.exists() else []
+    return newest(read(results)[0] if results.exists() else [], about, attack, n, judge=judge, seed=seed)
+
+
+def newest(
+    rows: Sequence[Measurement],
+    about: Mapping[str, Any],
+    attack: Attack | None,
+    n: int,
+    *,
+    judge: Judge = "last",
+    seed: int = 0,
+) -> Measurement | None:
+    """The last of the rows that is of this, as in `known`."""
     return next((row for row in reversed(rows) if _is_of(row, about, attack, n, judge, seed)), None)
 
 

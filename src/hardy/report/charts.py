@@ -60,9 +60,11 @@ def bars(made: Bars) -> "Figure":
         axes.bar(at, values, 0.92 * width, color=colour, hatch=hatch, label=name, edgecolor="none")
         if any(low + high):
             axes.errorbar(at, values, (low, high), fmt="none", ecolor="#888888", elinewidth=1, capsize=2)
-    axes.set_ylim(
-        0, _top([Point(0, bar.value, bar.low, bar.high) for row in made.bars for bar in row if bar is not None])
-    )
+    drawn = [Point(0, bar.value, bar.low, bar.high) for row in made.bars for bar in row if bar is not None]
+    bottom = 1.05 * min([0.0, *(value for point in drawn for value in (point.y, point.low) if value is not None)])
+    axes.set_ylim(bottom, max(0.0, _top(drawn)))
+    if bottom < 0:
+        axes.axhline(0, color=BLACK, linewidth=0.8)
     axes.set_xlim(-0.5, len(made.groups) - 0.5)
     axes.set_ylabel(made.y_label)
     long = max(map(len, made.groups)) * len(made.groups) * 0.09 > wide

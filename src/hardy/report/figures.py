@@ -73,7 +73,7 @@ class Bar:
 class Bars(Figure):
     """Groups of bars: in each group one bar of each name, at the same place and in the same colour.
 
-    bars: by name, then by group; None is a gap. Values are at least 0, where the y axis begins.
+    bars: by name, then by group; None is a gap. The y axis begins at 0, or below the lowest value or interval.
     """
 
     title: str

@@ -87,7 +87,7 @@ def _description(run: Run, about: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_run(path: Path) -> Run:
     """The settings of the run in a folder. Raises: UsageError if there is none or it cannot be read."""
-    told = _told(path)["run"]
+    told = read_description(path)["run"]
     try:
         return rebuild(told, Run)
     except (UsageError, RecursionError) as error:
@@ -96,28 +96,28 @@ def read_run(path: Path) -> Run:
 
 def read_precision(path: Path) -> Precision:
     """The precision a run began in, which it keeps wherever it goes on; "auto" where its run.json does not say."""
-    found = _told(path).get("precision")
+    found = read_description(path).get("precision")
     return found if found in ("float32", "bfloat16") else "auto"
 
 
 def read_id(path: Path) -> str:
     """A run's id, as it was when the run began: a version with more settings has another for the same ones."""
-    found = _told(path).get("id")
+    found = read_description(path).get("id")
     return found if isinstance(found, str) else fingerprint(read_run(path))
 
 
 def refuse_other_labels(path: Path, part: Split) -> None:
     """Raises UsageError where the run in a folder began with other classes, or with other images in them."""
     # runs of before the entry was written go on
-    if _told(path).get("labels", part.marking) != part.marking:
+    if read_description(path).get("labels", part.marking) != part.marking:
         raise UsageError(
             f"{path} holds a run that began with other classes, or other numbers of images in them, than {part.origin}. "
             "Give it the same images to go on with it, or another --out."
         )
 
 
-def _told(path: Path) -> dict[str, Any]:
-    """What run.json says."""
+def read_description(path: Path) -> dict[str, Any]:
+    """All that run.json says. Raises: UsageError if there is none, or it is damaged."""
     file = path / "run.json"
     try:
         data = json.loads(file.read_text(encoding="utf-8"))
@@ -150,13 +150,21 @@ def _append(file: Path, row: Mapping[str, Any]) -> None:
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The whole rows of a run's metrics.jsonl, in order; a torn one is passed over."""
-    rows = []
+    return read_whole_metrics(path)[0]
+
+
+def read_whole_metrics(path: Path) -> tuple[list[dict[str, Any]], int]:
+    """(the whole rows of a run's metrics.jsonl in order, how many lines were passed over because they are torn)."""
+    rows, passed_over = [], 0
     for line in (path / "metrics.jsonl").read_text(encoding="utf-8", errors="replace").splitlines():
+        row = None
         with contextlib.suppress(ValueError, RecursionError):
             row = json.loads(line)
-            if isinstance(row, dict) and isinstance(row.get("step"), int):
-                rows.append(row)
-    return rows
+        if isinstance(row, dict) and isinstance(row.get("step"), int):
+            rows.append(row)
+        elif line.strip():
+            passed_over += 1
+    return rows, passed_over
 
 
 def trim_metrics(path: Path, step: int | None) -> None:
