@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from hardy.errors import FailedError, UsageError
-from hardy.results import Measurement, append, read, wilson
+from hardy.results import Measurement, append, newcombe, read, wilson
 
 
 def row(value: float = 0.5, **change: object) -> Measurement:
@@ -32,6 +32,48 @@ def test_the_interval_by_hand():
     a, b, c = 1 + z * z / n, -2 * share - z * z / n, share**2
     root = math.sqrt(b * b - 4 * a * c)
     assert wilson(7, 10) == pytest.approx(((-b - root) / (2 * a), (-b + root) / (2 * a)))
+
+
+@pytest.mark.parametrize(
+    ("counts", "interval"),
+    [
+        ((56, 70, 48, 80), (0.0524, 0.3339)),
+        ((9, 10, 3, 10), (0.1705, 0.8090)),
+        ((6, 7, 2, 7), (0.0582, 0.8062)),
+        ((5, 56, 0, 29), (-0.0381, 0.1926)),
+        ((0, 10, 0, 20), (-0.1611, 0.2775)),
+        ((0, 10, 0, 10), (-0.2775, 0.2775)),
+        ((10, 10, 0, 20), (0.6791, 1.0)),
+        ((10, 10, 0, 10), (0.6075, 1.0)),
+    ],
+)
+def test_the_interval_of_a_difference_is_that_of_newcombes_examples(counts, interval):
+    # Newcombe, Stat. Med. 17 (1998), Table II, method 10
+    assert newcombe(*counts) == pytest.approx(interval, abs=5e-5)
+
+
+def test_the_interval_of_a_difference_by_hand_and_of_the_difference_the_other_way_round():
+    (low, high), (other_low, other_high) = wilson(7, 10), wilson(4, 20)
+    expected = 0.5 - math.hypot(0.7 - low, other_high - 0.2), 0.5 + math.hypot(high - 0.7, 0.2 - other_low)
+    assert newcombe(7, 10, 4, 20) == pytest.approx(expected)
+    assert newcombe(4, 20, 7, 10) == pytest.approx((-expected[1], -expected[0]))
+
+
+def test_the_interval_of_a_difference_holds_it_in_95_of_100_cases():
+    n, m, p, q = 40, 60, 0.6, 0.35
+    held = sum(
+        stats.binom.pmf(k, n, p) * stats.binom.pmf(j, m, q)
+        for k in range(n + 1)
+        for j in range(m + 1)
+        if (ends := newcombe(k, n, j, m)) and ends[0] <= p - q <= ends[1]
+    )
+    assert held == pytest.approx(0.95, abs=0.01)
+
+
+@pytest.mark.parametrize("counts", [(1, 0, 1, 2), (1, 2, 3, 2), (-1, 2, 1, 2)])
+def test_a_difference_of_no_proportions_has_no_interval(counts):
+    with pytest.raises(UsageError, match="An interval was asked for"):
+        newcombe(*counts)
 
 
 @pytest.mark.parametrize("n", [1, 3, 17, 1000])

@@ -159,6 +159,25 @@ def test_heat_maps_share_one_scale_of_colours(tmp_path):
     assert yellow[:, int(0.5 * wide) : int(0.85 * wide)].mean() > 0.2
 
 
+def test_bars_and_intervals_below_0_are_drawn_whole_below_a_line_at_0(tmp_path):
+    def drawn(*bars):
+        """Heights of the two bars, and of the lines on the second."""
+        draw(tmp_path / "bars.png", Bars("", "gap (points)", ("a", "b"), ("one",), (bars,)))
+        pixels = _pixels(tmp_path / "bars.png")
+        wide = pixels.shape[1]
+        sides = pixels[:, : int(0.4 * wide)], pixels[:, int(0.65 * wide) :]
+        grey = (abs(sides[1] - 0x88) < 8).all(2)
+        return [_of_colour(side, COLOURS[0]).any(1).nonzero()[0] for side in sides], grey.any(1).nonzero()[0]
+
+    (up, down), _ = drawn(Bar(10), Bar(-10))
+    assert len(up) > 100
+    assert abs(len(up) - len(down)) <= 4
+    assert abs(up.max() - down.min()) <= 6  # one ends where the other begins, at 0
+    (first, second), line = drawn(Bar(10, 5, 15), Bar(2, -8, 12))
+    assert line.max() > first.max() + 50  # the interval goes on below 0
+    assert abs(first.max() - second.max()) <= 4
+
+
 MATRIX = Matrix("t", ("a", "b"), ("a", "b", "c"), ((10.0, None, 90.0), (50.0, 20.0, 30.0)), "judged", "crafted on", "%")
 
 
@@ -172,6 +191,18 @@ def test_a_matrix_has_every_number_and_nothing_where_there_is_none():
         "30.0",
     ]
     assert {"judged", "crafted on", "a", "b", "c"} <= set(texts)
+
+
+def test_a_matrix_has_room_for_long_names_beside_and_below(tmp_path):
+    def coloured(columns):
+        rows = ("/a/path/as/long/as/those/of/runs" * 3, "b")
+        draw(tmp_path / "m.png", Matrix("t", rows, columns, ((0.0, 100.0), (100.0, 0.0)), "judged", "crafted on", "%"))
+        pixels = _pixels(tmp_path / "m.png")[
+            :, : -int(0.15 * _pixels(tmp_path / "m.png").shape[1])
+        ]  # without the scale
+        return ((pixels == (253, 231, 36)) | (pixels == (68, 1, 84))).all(2).sum()
+
+    assert coloured(("pgd-10 on /a/path/as/long/as/those/of/runs" * 3, "b")) > 0.8 * coloured(("a", "b")) > 1000
 
 
 FIGURES = [

@@ -71,11 +71,11 @@ def differences(one: Any, other: Any, name: str = "", usual: tuple[Any, Any] | N
     """
     changed = type(one) is not type(other)
     expected = usual is not None and (type(one), type(other)) == (type(usual[0]), type(usual[1]))
-    if not (dataclasses.is_dataclass(one) and dataclasses.is_dataclass(other)):
+    if not dataclasses.is_dataclass(other):
         same = one == other or (one, other) == usual
         return [] if same else [f"{name} {_said(name, one)} -> {_said(name, other)}"]
     found = [f"{name} {_said(name, one)} -> {_said(name, other)}"] if changed and not expected else []
-    before = {f.name: f.default for f in dataclasses.fields(one)}
+    before = {f.name: f.default for f in dataclasses.fields(one)} if dataclasses.is_dataclass(one) else {}
     for f in dataclasses.fields(other):
         value, leaf = getattr(other, f.name), f"{name}.{f.name}" if name else f.name
         if f.name not in before:

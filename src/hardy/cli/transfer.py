@@ -35,8 +35,8 @@ from hardy.training.precision import prepare
 _SAYS = (
     "Each network on the images that an attack found on each source, and on random noise. Where source and network are the same "
     "it is a white-box attack, and should break more than any other: a network that images from elsewhere break more often than "
-    "its own has a gradient that misleads. Few images of a source tell little: those of a network without defence seldom break "
-    "others that are robust. After the InfoFeature paper's Table 6."
+    "its own has a gradient that misleads. An image that is misclassified unperturbed never counts as robust. After the "
+    "InfoFeature paper's Table 6."
 )
 
 

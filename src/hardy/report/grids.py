@@ -46,8 +46,10 @@ def matrix(made: Matrix) -> "Figure":
 
     values = np.array([[np.nan if value is None else value for value in row] for row in made.values])
     high, wide = values.shape
-    longest = max(map(len, made.rows))
-    figure = Figure(figsize=(2.2 + 0.07 * longest + 0.85 * wide, 1.9 + 0.5 * high), layout="constrained")
+    beside, below = (max(map(len, names)) for names in (made.rows, made.columns))
+    # names of columns, which are turned, reach below the squares, and to the left of the first one
+    size = 2.2 + 0.08 * max(beside, below) + 0.85 * wide, 1.5 + 0.045 * below + 0.5 * high
+    figure = Figure(figsize=size, layout="constrained")
     figure.suptitle(made.title, fontsize=9, x=0.01, ha="left")
     axes = figure.subplots()
     drawn = axes.imshow(values, cmap="viridis", aspect="auto")
