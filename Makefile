@@ -1,10 +1,10 @@
-# make demo | test | lint | bench: each makes .venv first and installs what it needs from the package index.
+# make demo | test | lint | docs | bench: each makes .venv first and installs what it needs from the package index.
 
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: demo test lint bench
+.PHONY: demo test lint docs bench
 
 demo: .venv/installed
 	$(BIN)/hardy demo
@@ -19,6 +19,10 @@ lint: .venv/installed-test
 	$(BIN)/mypy
 	$(BIN)/pytest -q tests/test_layers.py
 
+# site/index.html is where to begin
+docs: .venv/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
 bench: .venv/installed-test
 	$(BIN)/python benchmarks/step.py --compile
 
@@ -30,4 +34,9 @@ bench: .venv/installed-test
 .venv/installed-test: pyproject.toml constraints.txt
 	test -d .venv || $(PYTHON) -m venv .venv
 	$(INSTALL) --editable '.[test]'
+	touch $@ .venv/installed
+
+.venv/installed-docs: pyproject.toml constraints.txt
+	test -d .venv || $(PYTHON) -m venv .venv
+	$(INSTALL) --editable '.[docs]'
 	touch $@ .venv/installed

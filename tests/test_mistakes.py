@@ -77,6 +77,7 @@ def shelf(tmp_path_factory) -> Path:
     (top / "picture.png").write_bytes(b"mine")
     (top / "analysed").mkdir()
     (top / "analysed" / "shuffle.json").write_bytes(b"mine")
+    (top / "analysed" / "corrupted.json").write_bytes(b"mine")
     (top / "foreign").mkdir()
     (top / "foreign" / "notes.txt").write_text("mine")
     (top / "empty").mkdir()
@@ -262,7 +263,8 @@ def case(command: str, *parts: str, code: int = 2):
 
 NAMES = [
     case(
-        "nosuch", "no command named 'nosuch'; known are analyse, compare, demo, diagnose, evaluate, list, table, train"
+        "nosuch",
+        "no command named 'nosuch'; known are analyse, compare, demo, diagnose, evaluate, list, report, table, train",
     ),
     case("evalute", "no command named 'evalute'; did you mean evaluate?"),
     case("--verbose", "no command named '--verbose'; known are"),
@@ -320,6 +322,13 @@ NAMES = [
     case("analyse direction run --attack clean", "attack is 'clean'; it must be an attack on one network"),
     case("analyse surface run --attack pdg-10", "no attack named 'pdg-10'; did you mean pgd-K"),
     case("analyse surface run --device xpu", "device is 'xpu'; it must be cpu"),
+    case("analyse corruptions run --types snwo", "no type of corruption named 'snwo'; did you mean snow?"),
+    case(
+        "analyse corruptions run --severity 2", "Unrecognized options: --severity, 2", "Perhaps you meant: --severities"
+    ),
+    case("analyse corruptions run --images relaesed", "'relaesed'", "--images", "'released'"),
+    case("analyse corrupted run", "Unrecognized options: run"),
+    case("analyse corrupted --types rain", "no type of corruption named 'rain'"),
     case("diagnose", "Missing", "RUN|WEIGHTS|NAME", "a run's folder, a weights file"),
     case("diagnose run run", "Unrecognized options: run"),
     case("diagnose run --fast", "Unrecognized options: --fast"),
@@ -420,6 +429,14 @@ VALUES = [
     case("analyse steps run --eps 0", "eps is 0.0; it must be in (0, 1]"),
     case("analyse restarts run --restarts 0", "restarts is 0; it must be at least 1"),
     case("analyse restarts run --picture bmp", "picture is 'bmp'; it must be one of png, svg, pdf"),
+    case("analyse corruptions run --types", "types is (); it must be at least one type of corruption"),
+    case("analyse corruptions run --types snow snow", "types is ('snow', 'snow'); it must be types that differ"),
+    case("analyse corruptions run --severities 0", "severity is 0; it must be in 1..5"),
+    case("analyse corruptions run --severities 1 1", "severities is (1, 1); it must be severities that differ"),
+    case("analyse corruptions run --severities hard", "'hard'"),
+    case("analyse corrupted --image 500", "image is 500; it must be in 0..499"),
+    case("analyse corrupted --severities 6", "severity is 6; it must be in 1..5"),
+    case("analyse corrupted --seed -1", "seed is -1; it must be in [0, 2**32)"),
     case("analyse perturbations run --steps 0", "steps is 0; it must be at least 1"),
     case("analyse perturbations run --attacks pgd", "attacks is ('pgd',); it must be names that differ"),
     case("analyse strength run --attacks pgd pgd", "attacks is ('pgd', 'pgd'); it must be names that differ"),
@@ -739,6 +756,17 @@ PLACES = [
     case("diagnose run --json file/found.json", "file/found.json cannot be written", "Not a directory", "a new file"),
     case("analyse eps run --out file", "file/eps.json cannot be written", "Not a directory", "a folder for new files"),
     case("analyse surface run --out /proc/none", "cannot be written", "--out names a folder for new files"),
+    case(
+        "analyse corruptions run --overlays nowhere",
+        "nowhere/frost1.png is not there; the folder of overlays must hold",
+    ),
+    case("analyse corruptions run --overlays broken", "broken/frost1.png is not there"),
+    case(
+        "analyse corruptions run --images released --offline",
+        "released for CIFAR-10 and CIFAR-100, not for digits test",
+    ),
+    case("analyse corruptions run --out file", "file/corruptions.json cannot be written", "a folder for new files"),
+    case("analyse corrupted --out analysed", "corrupted.json exists already; --out names a folder for new files"),
     case("analyse shuffle --picture xyz", "picture is 'xyz'; it must be one of png, svg, pdf"),
     case("analyse shuffle --out analysed", "shuffle.json exists already; --out names a folder for new files"),
     case(

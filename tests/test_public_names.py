@@ -8,10 +8,11 @@ NAMES = {
     hardy.attacks: "APGD AdversarialDistribution AdversarialInterpolation Attack AutoAttack Ball CarliniWagner Criterion "
     "CrossEntropy DLR FAB FeatureScatter Foreign InfoFeature Iterative KL L2 Linf Margin NATTACK PGD Restarts Square "
     "State Targeted TargetedCrossEntropy TargetedDLR TargetedMargin Worst bind cw fgsm",
-    hardy.data: "Augment CIFAR10 CIFAR100 Dataset Digits Extra Folder Imagenette STL10 SVHN Split batches block_shuffle "
+    hardy.data: "Augment CIFAR10 CIFAR100 Dataset Digits Extra Folder Imagenette STL10 SVHN Split batches block_shuffle corrupt "
     "random_roll",
-    hardy.evaluation: "Diagnosis Paired Sign average_accuracy broken_at compare diagnose evaluate generalisation_gaps loss_along "
-    "loss_sensitivity loss_surface over_eps over_restarts over_steps perturbation_distances transfer_matrix",
+    hardy.evaluation: "Diagnosis Paired Sign SmoothGrad activation_maps adversarial_examples average_accuracy broken_at "
+    "classified_by_all compare corruption_accuracy diagnose evaluate generalisation_gaps loss_along loss_sensitivity "
+    "loss_surface over_eps over_restarts over_steps perturbation_distances saliency_maps transfer_matrix",
     hardy.models: "Architecture BatchNormMode Classifier MadryResNet OwnNetwork PreActResNet18 ResNet18 SmallCNN WideResNet "
     "Wrapped crafting frozen initialise own parameter_count preact_resnet_18 resnet_18 small_cnn w32_10 w40_2 wrap wrn_28_10 "
     "wrn_34_10 wrn_40_2",

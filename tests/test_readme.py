@@ -101,7 +101,7 @@ def test_every_recipe_and_file_the_readme_names_exists():
         assert (ROOT / target).exists(), target
 
 
-@pytest.mark.parametrize("target", ["demo", "test", "lint"])
+@pytest.mark.parametrize("target", ["demo", "test", "lint", "docs"])
 def test_the_makefile_has_the_readmes_commands(target):
     assert f"make {target}" in README
     assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)

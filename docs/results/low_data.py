@@ -40,6 +40,7 @@ ATTACKS = {
     "accuracy under nattack": "nattack",
     "accuracy under autoattack": "autoattack",
 }
+HEADS = ("method", "weights", "clean", "PGD-20", "CW-20", "NATTACK", "AutoAttack")
 LARGEST = 3_000_000  # bytes of a published network
 TRAINED = ("hardy", "commit", "torch", "python", "device", "precision", "threads", "origin", "steps", "started")
 
@@ -94,15 +95,12 @@ def add(file: Path) -> None:
     described.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
-def show() -> None:
-    """The table as Markdown on standard output, and the figure."""
+def table() -> Iterator[tuple[str, tuple[str, ...]]]:
+    """(method, its cells under HEADS) of each network, the last weights before the best."""
     lines = _rows(ROWS)
-    runs = [line for line in lines if line["kind"] == "run"]
-    runs.sort(key=lambda run: (list(METHODS).index(run["method"]), run["seed"]))
-    print("| method | weights | clean | PGD-20 | CW-20 | NATTACK | AutoAttack |\n|---|---|---|---|---|---|---|")
     for which in ("last", "best"):
-        for run in runs:
-            own = [line for line in lines if (line["method"], line["seed"]) == (run["method"], run["seed"])]
+        for run in _runs(lines):
+            own = _of(run, lines)
             # a measurement that was repeated counts once, the newest
             found = {
                 ATTACKS[line["what"]]: line
@@ -111,19 +109,32 @@ def show() -> None:
             }
             if found:
                 cells = [_cell(found[name]) if name in found else "–" for name in dict.fromkeys(ATTACKS.values())]
-                print(f"| {_title(run)} | {which} (epoch {_epoch(own, found)}) | {' | '.join(cells)} |")
+                yield run["method"], (_title(run), f"{which} (epoch {_epoch(own, found)})", *cells)
+
+
+def show() -> None:
+    """The table as Markdown on standard output, and the figure."""
+    for line in (HEADS, ("---",) * len(HEADS), *(cells for _, cells in table())):
+        print(f"| {' | '.join(line)} |")
+    lines = _rows(ROWS)
     drawn = []
-    for run in runs:
-        points = [
-            line
-            for line in lines
-            if line["kind"] == "validation" and (line["method"], line["seed"]) == (run["method"], run["seed"])
-        ]
+    for run in _runs(lines):
+        points = [line for line in _of(run, lines) if line["kind"] == "validation"]
         if run["seed"] == 0:
             drawn.append(figures.Line(_title(run), tuple(figures.Point(p["epoch"], 100 * p["robust"]) for p in points)))
     panel = figures.Panel("", "epoch", "accuracy under PGD-10 (%)", tuple(drawn))
     title = "5,000 training images of CIFAR-10, PreActResNet-18 of width 16, Linf 8/255, seed 0; 500 held-out images"
     draw(HERE / "low-data.png", figures.Bands(title, (panel,)))
+
+
+def _runs(lines: list[Line]) -> list[Line]:
+    """The runs, by method and seed."""
+    runs = [line for line in lines if line["kind"] == "run"]
+    return sorted(runs, key=lambda run: (list(METHODS).index(run["method"]), run["seed"]))
+
+
+def _of(run: Line, lines: list[Line]) -> list[Line]:
+    return [line for line in lines if (line["method"], line["seed"]) == (run["method"], run["seed"])]
 
 
 def _title(run: Line) -> str:

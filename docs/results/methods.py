@@ -1,6 +1,6 @@
 """The comparison of all methods of the README: its rows and table, from what `hardy table methods --scale small` wrote.
 
-python docs/results/methods.py collect FOLDER   copies results.jsonl of the table's folder to methods.jsonl; other methods' rows stay
+python docs/results/methods.py collect FOLDER   copies results.jsonl of the table's folder to methods.jsonl, beside other methods'
 python docs/results/methods.py show             prints the table
 """
 
@@ -25,18 +25,26 @@ def collect(folder: Path) -> None:
     ROWS.write_text("".join(json.dumps(row) + "\n" for row in kept + rows), encoding="utf-8")
 
 
+def found() -> dict[str, dict[str, Any]]:
+    """{method: {column: its row}}, of all that was measured."""
+    rows: dict[str, dict[str, Any]] = {}
+    for row in _rows():
+        rows.setdefault(row["row"], {})[row["column"]] = row
+    return rows
+
+
+def cells(rows: dict[str, Any]) -> list[str]:
+    """A method's numbers in per cent and its verdict, a dash where there is none yet."""
+    numbers = [_cell(rows[column]) if column in rows else "–" for column in COLUMNS]
+    return [*numbers, rows["verdict"]["verdict"].replace("no sign", "none") if "verdict" in rows else "–"]
+
+
 def show() -> str:
     """The table as Markdown, of the methods whose every number is there, the most robust under AutoAttack first."""
-    found: dict[str, dict[str, Any]] = {}
-    for row in _rows():
-        found.setdefault(row["row"], {})[row["column"]] = row
-    whole = [method for method, rows in found.items() if rows.keys() >= {*COLUMNS, "verdict"}]
-    order = sorted(whole, key=lambda method: -found[method]["AutoAttack"]["value"])
-    heads = ("method", *COLUMNS, "signs of masking")
-    lines = [heads, ("---",) * len(heads)]
-    for method in order:
-        cells = [_cell(found[method][column]) for column in COLUMNS]
-        lines.append((f"`{method}`", *cells, found[method]["verdict"]["verdict"].replace("no sign", "none")))
+    whole = {method: rows for method, rows in found().items() if rows.keys() >= {*COLUMNS, "verdict"}}
+    order = sorted(whole, key=lambda method: -whole[method]["AutoAttack"]["value"])
+    heads = ["method", *COLUMNS, "signs of masking"]
+    lines = [heads, ["---"] * len(heads), *([f"`{method}`", *cells(whole[method])] for method in order)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -49,10 +49,10 @@ def test_a_full_disk_under_standard_output_is_named(capsys, monkeypatch, args, b
         assert capsys.readouterr().err == "hardy: Standard output: No space left on device.\n"
 
 
-def test_what_the_terminal_cannot_show_is_a_question_mark(capsys, monkeypatch, trained):
+def test_what_the_terminal_cannot_show_is_a_question_mark(capsys, monkeypatch, trained, tmp_path):
     shown = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(shown, encoding="ascii"))
-    code = main(["analyse", "sensitivity", str(trained / "last.safetensors"), "--n", "5"])
+    code = main(["analyse", "sensitivity", str(trained / "last.safetensors"), "--n", "5", "--out", str(tmp_path)])
     assert code == 0, capsys.readouterr().err
     assert b"(mean gradient norm, ? 95 %)" in shown.getvalue()
 

@@ -1,4 +1,5 @@
 import dataclasses
+import shutil
 
 import pytest
 from commands import run
@@ -7,11 +8,19 @@ from hardy.recipes import recipe
 from hardy.training import train
 
 
-def test_a_report_of_a_run_says_what_was_measured_and_what_is_missing(capsys, trained, tmp_path):
+@pytest.fixture
+def fresh(trained, tmp_path_factory):
+    """The same run, without what other tests measured of it."""
+    return shutil.copytree(
+        trained, tmp_path_factory.mktemp("fresh") / "quick", ignore=shutil.ignore_patterns("results.jsonl", "outcomes")
+    )
+
+
+def test_a_report_of_a_run_says_what_was_measured_and_what_is_missing(capsys, fresh, tmp_path):
     run(
         capsys,
         "evaluate",
-        trained / "last.safetensors",
+        fresh / "last.safetensors",
         "--attacks",
         "clean",
         "--n",
@@ -19,15 +28,16 @@ def test_a_report_of_a_run_says_what_was_measured_and_what_is_missing(capsys, tr
         "--json",
         tmp_path / "rows.json",
     )
-    ran = run(capsys, "report", trained, tmp_path / "rows.json", "--out", tmp_path / "page.html")
+    ran = run(capsys, "report", fresh, tmp_path / "rows.json", "--out", tmp_path / "page.html")
     assert ran.code == 0, ran.err
     assert ran.out.splitlines() == [str(tmp_path / f"page.{ending}") for ending in ("html", "md", "tex")]
     text = (tmp_path / "page.md").read_text()
     assert text.startswith("<!-- hardy report -->\n# Robustness report\n\n2 networks, ")
-    assert f"hardy evaluate {trained} --attacks autoattack" in text
-    assert f"hardy analyse eps {trained}   # robust accuracy" in text
+    assert f"hardy evaluate {fresh} --attacks autoattack" in text
+    assert f"hardy analyse eps {fresh}   # robust accuracy" in text
     assert "analyse shuffle" not in text
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
+    assert "*Training curves: 1 run; on held-out images, bands: 95 % intervals.*" in text
     assert "\\begin{tabular}" in (tmp_path / "page.tex").read_text()
 
 

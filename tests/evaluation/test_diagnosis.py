@@ -96,13 +96,16 @@ def digits():
 
 
 def trained(data, seed, *, around=lambda model: model, adversarial=False, smoothing=0.0, steps=200, width=8):
-    """A small network after some hundred steps; `around` puts something around it, before."""
-    model = small_cnn(width).build(10, 1, Noise.of_batch(1, seed))
+    """A small network after some hundred steps; `around` puts something around it, before.
+
+    It is trained in float64, so that it is the same on every processor: what rounding in float32 does to it grows with the steps.
+    """
+    model = small_cnn(width).build(10, 1, Noise.of_batch(1, seed)).double()
     whole = around(model)
     optimizer = torch.optim.Adam(model.parameters(), 3e-3)
     for step in range(steps):
         rows = Noise.of_batch(1, seed, step=step, purpose="rows").permutation(len(data))[0, :64]
-        x, y = data.x(rows), data.labels[rows]
+        x, y = data.x(rows).double(), data.labels[rows]
         if adversarial:
             x = PGD(BALL, steps=5)(whole, x, y, Noise.of_batch(len(x), seed, step=step))
         optimizer.zero_grad()
@@ -110,7 +113,7 @@ def trained(data, seed, *, around=lambda model: model, adversarial=False, smooth
         target = torch.full_like(logits, smoothing / 10).scatter_(1, y[:, None], 1 - 0.9 * smoothing)
         soft_cross_entropy(logits, target).mean().backward()
         optimizer.step()
-    return whole.eval()
+    return whole.float().eval()
 
 
 def result(diagnosis, sort):
@@ -157,7 +160,8 @@ def test_quantised_input_and_a_saturating_first_layer_are_masked(digits, around,
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_saturating_activations_are_masked_whose_gradients_are_not_zero_but_lead_astray(digits, seed):
-    found = short(trained(digits[0], seed, around=SaturatedInside), digits[1], seed)
+    more = dataclasses.replace(SHORT, images=100)  # at 40 the black box breaks too few for a strong sign
+    found = short(trained(digits[0], seed, around=SaturatedInside), digits[1], seed, more)
     assert found.verdict == "masked"
     assert result(found, kinds.AUTOATTACK) == "seen"
 
@@ -174,7 +178,7 @@ def test_a_randomised_layer_never_gets_no_sign(digits, seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_label_smoothing_taken_far_is_masked(digits, seed):
-    model = trained(digits[0], seed, smoothing=0.99, steps=600)
+    model = trained(digits[0], seed, smoothing=0.995, steps=600)  # by 0.99 some are masked, some suspicious
     plan = Plan(apgd_t_steps=30, fab_steps=2, target_classes=5, square_queries=50, nattack_images=0)
     found = short(model, digits[1], seed, plan)
     assert found.verdict == "masked"

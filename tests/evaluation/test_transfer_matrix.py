@@ -178,7 +178,7 @@ def test_progress_ends_with_all_that_there_is_and_never_falls():
         (lambda m, s: transfer_matrix({}, s, {"pgd": PGD()}), "at least one to judge, and a source"),
         (lambda m, s: transfer_matrix({"a": m}, s, {"pgd": PGD()}, sources={}), "at least one to judge, and a source"),
         (lambda m, s: transfer_matrix({"a": m}, s, {}), r"attacks is \[\]; it must be at least one"),
-        (lambda m, s: transfer_matrix({"a": m}, s, {"fs": FeatureScatter()}), "attack is 'fs'; it must be one on single images"),
+        (lambda m, s: transfer_matrix({"a": m}, s, {"fs": FeatureScatter()}), "depends on an image alone"),
         (lambda m, s: transfer_matrix({"a": m}, s, {"pgd": PGD()}, batch=0), "batch is 0"),
         (lambda m, s: transfer_matrix({"a": m, "b": linear(5)}, s, {"pgd": PGD()}), "logits .* are needed for 3 classes"),
         (lambda m, s: transfer_matrix({"a": m}, s, {"pgd": PGD()}, sources={"b": linear(5)}), "are needed for 3 classes"),

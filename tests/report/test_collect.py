@@ -6,6 +6,7 @@ from folders import analysis, diagnosis, json_lines, row, run
 from hardy.errors import UsageError
 from hardy.models.published import about
 from hardy.report.collect import collect
+from hardy.report.sections import report
 
 
 def test_runs_analyses_diagnoses_and_tables_are_found_below_a_folder(tmp_path):
@@ -103,3 +104,41 @@ def test_a_source_without_anything_is_refused(tmp_path, make, said):
 def _text(path, text):
     path.write_text(text)
     return path
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"rows": 5},
+        {"weights sha256": ["one"]},
+        {"signs": [{"name": "a", "weight": "b", "result": "c", "why": "d", "numbers": {"e": "f"}}]},
+    ],
+)
+def test_a_diagnosis_of_another_form_ends_no_report(tmp_path, changes):
+    run(tmp_path / "a", [row(settings={"weights sha256": ["one"]})])
+    diagnosis(tmp_path / "d.json", **changes)
+    report(collect([tmp_path]), {}, {})
+
+
+def test_what_is_reached_twice_is_there_once(tmp_path):
+    folder = run(tmp_path / "a", [row()])
+    analysis(tmp_path)
+    (folder / "loop").symlink_to(tmp_path)
+    name = "pgdat-cifar10-small"
+    found = collect([tmp_path, folder, tmp_path / "eps.json", (name, about(name)), (name, about(name))])
+    assert [kept.place for kept in found.runs] == [str(folder), name]
+    assert len(found.analyses) == 1
+
+
+def test_rows_written_to_a_file_beside_a_runs_own_are_no_network_more(tmp_path):
+    folder = run(tmp_path / "a", [row()])
+    (folder / "rows.json").write_text(json.dumps([vars(row()), vars(row(value=0.25))]))
+    (folder / "same.json").write_text(json.dumps([vars(row())]))
+    found = collect([tmp_path])
+    assert [(kept.place, len(kept.rows)) for kept in found.runs] == [(str(folder), 1), (str(folder / "rows.json"), 1)]
+
+
+def test_rows_of_a_results_file_alone_are_a_network(tmp_path):
+    json_lines(tmp_path / "results.jsonl", [vars(row())])
+    for source in (tmp_path, tmp_path / "results.jsonl"):
+        assert [kept.place for kept in collect([source]).runs] == [str(tmp_path / "results.jsonl")]

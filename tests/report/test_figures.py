@@ -12,6 +12,7 @@ from hardy.report.figures import (
     Matrix,
     Picture,
     Pictures,
+    heat,
     picture,
     pixels_of,
 )
@@ -29,6 +30,14 @@ def test_a_grey_picture_has_three_equal_channels(shape):
     assert pixels_of(picture("p", image)) == pytest.approx(
         np.repeat(np.clip(image, 0, 1).reshape(2, 4, 1), 3, 2), abs=0.5 / 255 + 1e-12
     )
+
+
+def test_heat_grows_lighter_with_the_value_from_dark_violet_to_yellow():
+    colours = heat(np.array([[-1.0, 0.0, 0.25, 0.5, 0.75, 1.0, 2.0]]))[0]
+    assert colours[[0, -1]] == pytest.approx(colours[[1, -2]])
+    assert colours[1] == pytest.approx([0.267, 0.005, 0.329], abs=0.001)
+    assert colours[-2] == pytest.approx([0.993, 0.906, 0.144], abs=0.001)
+    assert (np.diff(colours[1:-1] @ [0.2126, 0.7152, 0.0722]) > 0.05).all()
 
 
 @pytest.mark.parametrize("png", ["", "*", "aGVsbG8="])

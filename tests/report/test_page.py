@@ -65,7 +65,7 @@ def test_the_page_is_whole_fetches_nothing_and_describes_its_figures(tmp_path):
     assert len(set(checked.ids)) == len(checked.ids)
     assert checked.fetched == []
     assert not re.search(r"@import|url\((?!#)|fetch\(|XMLHttp", text)
-    assert text.count("<svg") == 2  # lines of the analysis, and of training
+    assert text.count("<svg") == 1  # lines of the analysis; pictures are pictures
     assert "data:image/png;base64," in text
 
 

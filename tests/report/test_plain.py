@@ -19,11 +19,14 @@ def test_markdown_has_everything_in_order():
     ]  # fmt: skip
 
 
-def test_latex_has_the_tables_with_what_is_special_escaped_and_no_settings():
+def test_latex_has_the_tables_and_sentences_with_what_is_special_escaped_and_no_settings():
     text = latex(DOCUMENT)
     assert (
-        "% First: Cells\n\\begin{tabular}{lr}\n\\toprule\na|b & n \\\\\n\\midrule\nx\\_1 & 50 \\% \\\\\ny \\& z & -- \\\\\n"
+        "% Cells\n\\begin{tabular}{lr}\n\\toprule\na|b & n \\\\\n\\midrule\nx\\_1 & 50 \\% \\\\\ny \\& z & -- \\\\\n"
         in text
     )
     assert text.count("\\begin{tabular}") == text.count("\\end{tabular}") == 2
     assert r"\usepackage{booktabs}" in text
+    assert "\nLook here.\n" in text
+    assert "\none\\\\\ntwo\\\\\n" in text
+    assert "Settings" not in text

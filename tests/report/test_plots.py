@@ -56,6 +56,24 @@ def test_pictures_are_drawn_with_gaps_where_there_is_none(tmp_path):
     assert (pixels[high // 2 :, wide // 2 :] == 128).mean() > 0.2
 
 
+def test_words_that_are_longer_than_a_picture_go_on_in_the_next_line():
+    name = "a/folder/with/a-rather-long-name/of-a-run-of-mine/best.safetensors"
+    drawn = svg(Pictures("", ((picture(name, GREY), picture("dog 62 %\n→ cat 55 %", GREY)),), (name,)), "p")
+    texts = [element.text for element in ET.fromstring(drawn).iter("{http://www.w3.org/2000/svg}text")]
+    assert max(map(len, texts)) <= 30
+    assert "".join(texts).count(name) == 2
+    assert {"dog 62 %", "→ cat 55 %"} <= set(texts)
+
+
+def test_a_row_without_words_is_as_high_as_its_pictures(tmp_path):
+    row = picture("", GREY), picture("", GREY)
+    for name, rows in (("one", (row,)), ("two", (row, row)), ("said", (row, (picture("below", GREY), None)))):
+        draw(tmp_path / f"{name}.png", Pictures("", rows))
+    one, two, said = (len(_pixels(tmp_path / f"{name}.png")) for name in ("one", "two", "said"))
+    assert two == pytest.approx(2 * one, abs=1)
+    assert said == pytest.approx(two + 30, abs=1)  # 0.2 inches
+
+
 @pytest.mark.parametrize("ending", FORMATS)
 def test_every_format_can_be_written(tmp_path, ending):
     draw(tmp_path / f"a.{ending}", Pictures("", ((picture("left", GREY),),)))

@@ -1,7 +1,10 @@
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 from folders import DATA, analysis, diagnosis, json_lines, row, run
+from safetensors.numpy import save_file
 
 from hardy.report.accuracy import PaperNumber
 from hardy.report.collect import collect
@@ -43,7 +46,13 @@ def test_networks_stand_in_one_table_the_most_robust_under_the_last_attack_first
         run(tmp_path / name, [row(value=clean), row("accuracy under pgd-20", pgd), last])
     diagnosis(tmp_path / "a" / "d.json", "suspicious")
     (table,) = tables(made(tmp_path)["accuracy"])
-    assert table.heads == ("network", "clean (n = 100)", "pgd-20 (n = 100)", "autoattack", "signs of masked gradients")
+    assert table.heads == (
+        "network",
+        "clean (n\u00a0=\u00a0100)",
+        "pgd-20 (n\u00a0=\u00a0100)",
+        "autoattack",
+        "masked gradients",
+    )
     assert table.rows == (
         ("b", "80.0 [70.0, 90.0]", "30.0 [20.0, 40.0]", "25.0 [15.0, 35.0] (n = 50)", "suspicious"),
         ("a", "90.0 [80.0, 100.0]", "40.0 [30.0, 50.0]", "20.0 [10.0, 30.0] (n = 100)", "suspicious"),
@@ -64,6 +73,14 @@ def test_attacks_of_one_name_with_other_settings_are_columns_of_their_own(tmp_pa
     assert [head.split(" (")[0] for head in table.heads[1:4]] == ["pgd-20 [a]", "pgd-20 [b]", "pgd-20 [c]"]
     assert [cell[:4] for cell in table.rows[0][1:4]] == ["40.0", "10.0", "60.0"]
     assert everything(section, Items)[0].texts[2].endswith("crafted on another network")
+
+
+def test_one_attack_of_two_names_is_one_column(tmp_path):
+    run(tmp_path / "a", [row("accuracy under pgd-20", 0.4)])
+    run(tmp_path / "b", [row("accuracy under pgd", 0.3)])
+    (table,) = tables(made(tmp_path)["accuracy"])
+    assert [head.split(" (")[0] for head in table.heads] == ["network", "pgd-20", "masked gradients"]
+    assert [(line[0], line[1][:4]) for line in table.rows] == [("a", "40.0"), ("b", "30.0")]
 
 
 def test_of_two_rows_of_one_measurement_that_of_more_images_counts_and_of_these_the_newest(tmp_path):
@@ -109,9 +126,11 @@ def test_runs_of_one_name_are_told_apart_by_the_folder_above(tmp_path):
 def test_the_papers_numbers_stand_beside_ours_with_their_difference(tmp_path):
     folder = run(tmp_path / "a", [row(value=0.9), row("accuracy under pgd-20", 0.4)])
     numbers = [
-        PaperNumber("Table 1", "clean", 0.85, "Table 1", None, ""),
-        PaperNumber("Table 1", "PGD", 0.45, "Table 1", {"type": "PGD", "steps": 20}, "Not the paper's setting."),
-        PaperNumber("Table 1", "CW", 0.35, "Table 1", {"type": "CW"}, "Not the paper's setting."),
+        PaperNumber("Table 1", "clean", 0.85, "Table 1", None, None, ""),
+        PaperNumber(
+            "Table 1", "PGD", 0.45, "Table 1", {"type": "PGD", "steps": 20}, "last", "Not the paper's setting."
+        ),
+        PaperNumber("Table 1", "CW", 0.35, "Table 1", {"type": "CW"}, "last", "Not the paper's setting."),
     ]
     section = made(tmp_path, papers={str(folder): numbers})["papers"]
     assert tables(section)[0].rows == (
@@ -142,11 +161,6 @@ def test_training_tells_time_passes_and_how_far_a_run_came(tmp_path):
     assert lines[0][0] == "a"
     assert lines[0][4:] == ("20", "1 h 01 min", "2,100", "1,850")
     assert lines[1][4:] == ("10 of 20", "–", "–", "–")
-    (figure,) = everything(section, Drawn)
-    clean, robust = figure.figure.panels
-    assert [(line.name, [(point.x, point.y) for point in line.points]) for line in robust.lines] == [
-        ("a", [(1, 30), (2, 60)]), ("b", [(1, 30)])]  # fmt: skip
-    assert clean.lines[0].points[1].y == 80
     settings = dict(tables(section)[1].rows)
     assert settings["objective"] == "PGDAT"
     assert settings["objective.attack.steps"] == "7"
@@ -177,6 +191,13 @@ def test_other_measurements_have_a_table_of_their_own(tmp_path):
     assert tables(made(tmp_path)["others"])[0].rows == (
         ("a", "loss sensitivity at gamma 0.8", "1.25", "[1.15, 1.35]", "gradient norm", "100"),
     )
+
+
+def test_accuracy_under_what_is_no_attack_is_another_measurement(tmp_path):
+    run(tmp_path / "a", [row(), row("accuracy under fog, severity 1", 0.25, settings={"attack": None})])
+    sections = made(tmp_path)
+    assert len(tables(sections["accuracy"])[0].heads) == 3
+    assert tables(sections["others"])[0].rows[0][1] == "accuracy under fog, severity 1"
 
 
 def test_what_is_missing_is_told_as_commands(tmp_path):
@@ -237,3 +258,88 @@ def test_settings_of_another_version_are_shown_as_they_are(tmp_path):
     section = made(tmp_path)["training"]
     assert tables(section)[0].rows[0][1:4] == ("old", "–", "–")
     assert dict(tables(section)[1].rows)["unknown"] == "1, 2"
+
+
+def saved(folder, which, step):
+    """A weights file that says of itself after how many steps it was saved."""
+    save_file({"w": np.zeros(1)}, folder / f"{which}.safetensors", {"hardy": json.dumps({"step": step})})
+    return folder
+
+
+def test_rows_of_weights_that_were_trained_on_since_are_left_out(tmp_path):
+    folder = saved(run(tmp_path / "a", [row(settings={"step": 10})]), "last", 20)
+    sections = made(tmp_path)
+    assert "accuracy" not in sections
+    assert everything(sections["problems"], Items)[0].texts == (
+        f"1 row of {folder} are of last weights that it had before, and left out.",
+    )
+    saved(folder, "last", 10)
+    assert tables(made(tmp_path)["accuracy"])[0].rows[0][1].startswith("50.0")
+
+
+@pytest.mark.parametrize(
+    "settings", [{"crafted on": ["x"]}, {"judge": "any"}, {"data set": {"type": "CIFAR100"}}, {"step": 10}]
+)
+def test_a_number_of_another_setting_is_not_put_beside_the_papers(tmp_path, settings):
+    folder = run(tmp_path / "a", [row("accuracy under pgd-20", 0.4, settings=settings)])
+    papers = {str(folder): [PaperNumber("Table 1", "PGD", 0.45, "Table 1", {"type": "PGD", "steps": 20}, "last", "")]}
+    sections = made(tmp_path, papers=papers)
+    assert "40.0" not in str(sections.get("papers"))
+
+
+def test_a_verdict_is_that_on_the_images_of_the_table_and_of_several_on_the_most(tmp_path):
+    other = {"data": "CIFAR-10 test, 10,000 images; read"}
+    run(tmp_path / "a", [row(), row(value=0.1, settings=other)])
+    diagnosis(tmp_path / "b.json", "masked", n=400, rows=[vars(row())])
+    diagnosis(tmp_path / "c.json", "no sign", n=40, rows=[vars(row())])
+    sections = made(tmp_path)
+    assert [table.rows[0][-1] for table in tables(sections["accuracy"])] == ["masked", "–"]
+    said = [block.text for block in sections["diagnosis"].blocks if isinstance(block, Paragraph)][1:]
+    assert [text.split(". ")[0] for text in said] == ["a: masked", "a: no sign"]
+
+
+def test_images_of_other_folders_or_at_other_places_are_other_images(tmp_path):
+    for i, place in enumerate(("one", "two")):
+        run(
+            tmp_path / f"a{i}", [row(settings={"data": f"folder test, 9 of 90 images of 2 classes from {place}; read"})]
+        )
+        lie = f"digits test, 9 of 90 scans of 8 x 8 from scikit-learn, at a random place of {16 + i}; our own split"
+        run(tmp_path / f"b{i}", [row(settings={"data": lie})])
+        known = f"CIFAR-10 test, 10,000 images from {place}; downloaded, checksum verified"
+        run(tmp_path / f"c{i}", [row(settings={"data": known})])
+    assert sorted(len(table.rows) for table in tables(made(tmp_path)["accuracy"])) == [1, 1, 1, 1, 2]
+
+
+def test_a_run_that_has_logged_nothing_has_made_no_known_number_of_steps(tmp_path):
+    folder = run(tmp_path / "a")
+    (folder / "metrics.jsonl").unlink()
+    (folder / "costs.jsonl").unlink()
+    assert tables(made(tmp_path)["training"])[0].rows[0][4] == "–"
+    saved(folder, "last", 10)
+    assert tables(made(tmp_path)["training"])[0].rows[0][4] == "10 of 20"
+
+
+def test_a_step_that_is_no_number_is_passed_over(tmp_path):
+    json_lines(run(tmp_path / "a") / "metrics.jsonl", [{"kind": "train", "step": "many"}])
+    assert tables(made(tmp_path)["training"])[0].rows[0][4] == "20"
+
+
+def test_a_diagnosis_is_wanted_where_the_report_finds_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run(tmp_path / "a", [row()])
+    lines = everything(made(Path("a"))["missing"], Commands)
+    assert lines[-1].lines == ("hardy diagnose a --json a/diagnosis.json",)
+
+
+def test_a_radius_among_a_signs_numbers_is_no_share(tmp_path):
+    sign = {"name": "radius", "weight": "hint", "result": "seen", "p": 0.5, "why": "It should.",
+            "numbers": {"eps": 0.25, "accuracy": 0.25}}  # fmt: skip
+    diagnosis(tmp_path / "d.json", signs=[sign])
+    assert tables(made(tmp_path)["diagnosis"])[0].rows[0][-1] == "eps 0.25, accuracy 25.0 %"
+
+
+@pytest.mark.parametrize("changes", [{"seed": None}, {"paper": "many"}])
+def test_a_tables_row_that_is_of_another_version_is_passed_over(tmp_path, changes):
+    told = vars(row()) | {"table": "t", "scale": "s", "row": "r", "column": "c", "seed": 0, "paper": 0.5} | changes
+    json_lines(tmp_path / "results.jsonl", [told])
+    assert "papers" not in made(tmp_path)

@@ -34,11 +34,11 @@ from hardy.report.figures import Bar, Bars
 from hardy.results import Measurement, of_json, read
 
 _SAYS = (
-    "Clean accuracy and the unweighted mean of the accuracies under the attacks, of networks that differ in what their names "
-    "say: settings, as the command line spells them, in which a run differs from the first one. After the RLFAT paper's Fig. 2, "
-    "the RAT paper's Tables 3 and 4, and the InfoFeature paper's sections 3.2 and 4.4. The interval of a mean is the mean of "
-    "the attacks' intervals: on the same images it is never too narrow. It is of test sampling: other seeds of training may "
-    "differ by more."
+    "Clean accuracy and the unweighted mean of the accuracies under the attacks, of networks trained in different settings. In "
+    "which a network's differ from the first one's stands beside it, as the command line spells them. The interval of a mean is "
+    "the mean of the attacks' intervals, which is never too narrow where the images are the same. It is of test sampling: other "
+    "seeds of training may differ by more. After the RLFAT paper's Fig. 2, the RAT paper's Tables 3 and 4, and the InfoFeature "
+    "paper's sections 3.2 and 4.4."
 )
 
 _ROOM = 60  # letters of a network's changes in the figure's legend; the table has them all

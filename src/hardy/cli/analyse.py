@@ -4,9 +4,13 @@ from collections.abc import Callable
 
 from hardy.cli import directions, sweeps
 from hardy.cli.ablation import ablation
+from hardy.cli.activation import activation
 from hardy.cli.console import out
+from hardy.cli.corruptions import corrupted, corruptions
 from hardy.cli.curves import curves
+from hardy.cli.examples import examples
 from hardy.cli.gaps import gaps
+from hardy.cli.saliency import saliency
 from hardy.cli.sensitivity import sensitivity
 from hardy.cli.shuffle import shuffle
 from hardy.cli.transfer import transfer
@@ -21,7 +25,12 @@ ANALYSES: dict[str, tuple[str, Callable[[list[str]], None]]] = {
     "strength": ("several attacks by their number of steps (InfoFeature paper, Fig. 4)", sweeps.strength),
     "perturbations": ("how far two attacks' images lie apart (InfoFeature paper, Table 2)", directions.perturbations),
     "direction": ("the loss along an attack's direction as the scale grows (RAT paper, Fig. 2)", directions.direction),
+    "corruptions": ("accuracy on noisy, blurred, snowy, ... images, by type; mCA (RAT paper, Table 2)", corruptions),
+    "corrupted": ("pictures of a test image under each corruption", corrupted),
     "surface": ("the loss over an attack's direction and a random one", directions.surface),
+    "saliency": ("SmoothGrad maps of several networks on the same images (RLFAT paper, Figs. 3, 4)", saliency),
+    "examples": ("what an attack makes of a few images, and what several networks say of them", examples),
+    "activation": ("class activation maps before and after an attack (InfoFeature paper, Fig. 2)", activation),
     "ablation": (
         "clean accuracy and the mean over attacks of runs that differ in few settings (RLFAT paper, Fig. 2)",
         ablation,

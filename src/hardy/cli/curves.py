@@ -51,19 +51,26 @@ def curves(args: list[str]) -> None:
     _refuse_other_images(found)
     attacks = {name: of.of(ROBUST)[0].settings["summary"] for name, of in found.items() if of.of(ROBUST)}
     one = next(iter(attacks.values())) if len(set(attacks.values())) == 1 else None
+    remarks = [f"Accuracy under attack: {one}."] if one else []
+    remarks += [] if one else [f"{name}: accuracy under attack is that under {it}." for name, it in attacks.items()]
+    remarks += [sentence for name, of in found.items() for sentence in _remarks(name, of)]
+    rows = tuple(row for of in found.values() for row in of.rows)
+    asked = command("curves", args)
+    kept(
+        made, Analysis("curves", "Training curves", _SAYS, asked, (_table(found),), figure(found), rows, tuple(remarks))
+    )
+
+
+def figure(found: Mapping[str, Curves]) -> Bands:
+    """A panel each for clean accuracy, accuracy under attack and loss, as far as a run has them; a line for each run."""
     panels = (
         _panel(found, CLEAN, "clean accuracy (%)"),
         _panel(found, ROBUST, "accuracy under attack (%)"),
         _panel(found, LOSS, "training loss"),
     )
-    remarks = [f"Accuracy under attack: {one}."] if one else []
-    remarks += [] if one else [f"{name}: accuracy under attack is that under {it}." for name, it in attacks.items()]
-    remarks += [sentence for name, of in found.items() for sentence in _remarks(name, of)]
-    held_out = "on held-out images, bands: 95 % intervals" if attacks else "no run has held-out images"
-    figure = Bands(f"{counted(len(found), 'run')}; {held_out}", tuple(p for p in panels if p.lines), share_y=False)
-    rows = tuple(row for of in found.values() for row in of.rows)
-    asked = command("curves", args)
-    kept(made, Analysis("curves", "Training curves", _SAYS, asked, (_table(found),), figure, rows, tuple(remarks)))
+    any_held_out = any(of.of(ROBUST) for of in found.values())
+    held_out = "on held-out images, bands: 95 % intervals" if any_held_out else "no run has held-out images"
+    return Bands(f"{counted(len(found), 'run')}; {held_out}", tuple(p for p in panels if p.lines), share_y=False)
 
 
 def _refuse_other_images(found: Mapping[str, Curves]) -> None:

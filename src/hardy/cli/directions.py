@@ -15,8 +15,10 @@ from hardy.cli.several import (
     attack_on_one,
     check,
     check_radius,
+    check_single,
     flat,
     images,
+    interval,
     line,
     networks,
     of_all,
@@ -96,7 +98,7 @@ class Direction(Several):
         super().__post_init__()
         require(bool(self.scales), "scales", self.scales, "at least one number")
         require(len(set(self.scales)) == len(self.scales), "scales", self.scales, "numbers that differ")
-        _check_attack(self.attack, self.eps)
+        check_single(self.attack, self.eps)
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ class Surface(Several):
         super().__post_init__()
         require(self.scale > 0, "scale", self.scale, "above 0")
         require(self.points >= 2, "points", self.points, "at least 2")
-        _check_attack(self.attack, self.eps)
+        check_single(self.attack, self.eps)
 
     @property
     def axis(self) -> tuple[float, ...]:
@@ -150,7 +152,7 @@ def perturbations(args: list[str]) -> None:
         about = f"[95 % interval] of {name} from {made.against}"
         squared = {title: _of(some, attacks[name], SQUARED_UNIT) for title, some in rows.items()}
         shown += [
-            tabular(f"Mean L2 distance {about}", "steps", of, _interval),
+            tabular(f"Mean L2 distance {about}", "steps", of, interval),
             tabular(f"Mean squared difference {about}", "steps", squared, _scientific),
         ]
     label = f"L2 distance from {made.against} (pixels in [0, 1])"
@@ -189,7 +191,7 @@ def direction(args: list[str]) -> None:
     )
     where = f"at x + scale * perturbation, by {attack.summary}"
     shown = (
-        tabular(f"Mean cross-entropy [95 % interval] {where}", "scale", losses, _interval),
+        tabular(f"Mean cross-entropy [95 % interval] {where}", "scale", losses, interval),
         tabular(f"Accuracy in % {where}", "scale", shares, lambda row: percent(row.value, row.low, row.high)),
     )
     label = f"scale of the perturbation (1: {made.attack})"
@@ -248,19 +250,8 @@ def _grid(rows: Sequence[Measurement], points: int) -> tuple[tuple[float, ...], 
     return tuple(tuple(row.value for row in rows[first : first + points]) for first in range(0, len(rows), points))
 
 
-def _check_attack(name: str, eps: float | None) -> None:
-    attack = attack_on_one(name, 8 / 255)
-    require(attack.group is None, "attack", name, "one on single images, such as pgd-10")
-    if eps is not None:
-        check_radius(eps)
-
-
 def _of(rows: Sequence[Measurement], attack: Attack, unit: str) -> list[Measurement]:
     return [row for row in rows if row.settings["attack"] == attack.described and row.unit == unit]
-
-
-def _interval(row: Measurement) -> str:
-    return f"{row.value:.3f}" + ("" if row.low is None else f" [{row.low:.3f}, {row.high:.3f}]")
 
 
 def _scientific(row: Measurement) -> str:

@@ -15,7 +15,7 @@ from hardy.randomness import Noise
 from hardy.recipes import digits, recipes, tables
 from hardy.recipes.methods import METHODS
 from hardy.results import Measurement
-from hardy.training.passes import passes_of_step
+from hardy.training.passes import Passes, passes_of_step
 from hardy.training.run import Run
 
 _COUNTED = 16  # images of the step whose passes are counted
@@ -88,23 +88,24 @@ def _list_methods() -> None:
 
 def _methods() -> Iterator[tuple[str, ...]]:
     """Each method with its paper and what a step of it costs."""
+    costs = passes()
+    for name, method in METHODS.items():
+        paper = f"{method.paper} {method.year}" if method.year else "none"
+        cost = costs[name]
+        yield name, method.what, paper, method.equation, method.autoattack, f"{cost.forwards:g}", f"{cost.backwards:g}"
+
+
+def passes() -> dict[str, Passes]:
+    """What a step of each method costs, counted on a batch of digits."""
     made = digits.recipes()
     images, _ = next(iter(made.values())).data.load()
     x, y, _ = next(batches(images, _COUNTED, Noise.of_batch(1)))
-    noise = Noise.of_batch(len(x))
-    for name, method in METHODS.items():
+    found = {}
+    for name in METHODS:
         run = made[f"{name}-digits"]
-        passes = passes_of_step(run.objective, run.model.build(run.data.classes, run.data.shape[0]), x, y, noise)
-        paper = f"{method.paper} {method.year}" if method.year else "none"
-        yield (
-            name,
-            method.what,
-            paper,
-            method.equation,
-            method.autoattack,
-            f"{passes.forwards:g}",
-            f"{passes.backwards:g}",
-        )
+        network = run.model.build(run.data.classes, run.data.shape[0])
+        found[name] = passes_of_step(run.objective, network, x, y, Noise.of_batch(len(x)))
+    return found
 
 
 _LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {

@@ -1,5 +1,6 @@
 """hardy report: one page on runs and what was measured of them, with the same tables as Markdown and LaTeX."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,20 +8,24 @@ from typing import Annotated, Any
 
 import tyro
 
+from hardy.attacks.attack import Attack
 from hardy.cli.analyse import ANALYSES
 from hardy.cli.checks import new_file
 from hardy.cli.console import err, out
+from hardy.cli.curves import figure
 from hardy.cli.flags import parse
-from hardy.describe import describe, fingerprint, rebuild, require
+from hardy.describe import fingerprint, rebuild, require
 from hardy.errors import UsageError
 from hardy.files import write_text
 from hardy.models.published import about, published
 from hardy.recipes import tables
 from hardy.report.accuracy import PaperNumber, Papers
 from hardy.report.collect import Kept, collect
+from hardy.report.figures import Bands
 from hardy.report.page import html
 from hardy.report.plain import latex, markdown
 from hardy.report.sections import report
+from hardy.training.curves import learning_curves
 from hardy.training.run import Run
 
 _OURS = {
@@ -29,7 +34,7 @@ _OURS = {
     ".tex": "% hardy report",
 }
 
-_OF_DATA = ("shuffle",)  # analyses that look at no network
+_OF_DATA = ("corrupted", "shuffle")  # analyses that look at no network
 
 
 @dataclass(frozen=True)
@@ -81,7 +86,7 @@ def written(sources: Sequence[Path], page: Path) -> list[Path]:
         _check_place(file, _OURS[ending])
     found = collect([_source(source) for source in sources])
     analyses = {name: what for name, (what, _) in ANALYSES.items() if name not in _OF_DATA}
-    made = report(found, _papers(found.runs), analyses)
+    made = report(found, _papers(found.runs), analyses, _curves(found.runs))
     for problem in found.problems:
         err.print(problem)
     for file, text in zip(files.values(), (html(made), markdown(made), latex(made)), strict=True):
@@ -104,29 +109,41 @@ def _check_place(file: Path, mark: str) -> None:
         raise UsageError(f"{file} exists already and is no report of hardy; --out names another page.")
 
 
+def _curves(runs: Sequence[Kept]) -> Bands | None:
+    """The training curves of the runs that have kept them; None where none has."""
+    found = {}
+    for kept in runs:
+        with contextlib.suppress(UsageError):  # no folder, settings of another version, nothing logged yet
+            found[kept.place] = learning_curves(kept.place)
+    return figure(found) if found else None
+
+
 def _papers(runs: Sequence[Kept]) -> Papers:
     """The papers' numbers for runs whose settings, but for the seed, are those of a table's row."""
     numbers: dict[str, list[PaperNumber]] = {}
+    told = {kept.place: _without_seed(kept.told.get("run")) for kept in runs}
     for table in tables().values():
         for row in table.rows:
             for scale, run in row.runs.items():
+                same = fingerprint(replace(run, seed=0))
                 other = f"Measured at scale {scale}, not in the paper's setting: {table.scales[scale]}."
                 note = "" if scale == "paper" else other
                 found = [
                     PaperNumber(
-                        table.title, column.title, cell.value, cell.place, _described(column.attacks[scale]), note
+                        table.title, column.title, cell.value, cell.place, *_described(column.attacks[scale]), note
                     )
                     for column in table.columns
                     if (cell := table.cells.get((row.title, column.title))) is not None
                 ]
-                for kept in runs:
-                    if found and _without_seed(kept.told.get("run")) == _without_seed(describe(run)):
-                        numbers.setdefault(kept.place, []).extend(found)
+                for place, settings in told.items():
+                    if found and settings == same:
+                        numbers.setdefault(place, []).extend(found)
     return numbers
 
 
-def _described(attack: Any) -> Any:
-    return None if attack is None else attack.described
+def _described(attack: Attack | None) -> tuple[Any, str | None]:
+    """(attack, judge) as the rows of `hardy table` and, by default, of `hardy evaluate` have them."""
+    return (None, None) if attack is None else (attack.described, "any" if attack.stops_at_success else "last")
 
 
 def _without_seed(told: Any) -> str | None:

@@ -1,9 +1,8 @@
 """What analyses of several networks share: their flags, the networks, and their rows as tables and lines."""
 
-import dataclasses
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -31,6 +30,7 @@ from hardy.training.precision import prepare
 
 IN_STEPS = [name.removesuffix("-K") for name in ATTACKS if name.endswith("-K")]  # pgd, cw, ...
 
+R = TypeVar("R")
 T = TypeVar("T", bound="Several")
 Rows = dict[str, list[Measurement]]  # by network
 
@@ -89,7 +89,12 @@ def options(default: T, args: list[str], name: str) -> T:
 
 
 def networks(made: Several) -> dict[str, Network]:
-    """The networks by what the user calls them, all read and tried before the first is measured.
+    """The networks of `on_all_images`, on the first n of them."""
+    return {name: replace(it, test=it.test.take(slice(made.n))) for name, it in on_all_images(made).items()}
+
+
+def on_all_images(made: Several) -> dict[str, Network]:
+    """The networks by what the user calls them, on all test images, all read and tried before the first is measured.
 
     Raises: UsageError for one that cannot be evaluated, or if they are judged by different images.
     """
@@ -99,9 +104,8 @@ def networks(made: Several) -> dict[str, Network]:
     for source in made.sources:
         err.print(f"{source}:")
         it = subject(source, told)
-        test = it.test.take(slice(made.n)).to(on)
         model, about = prepare(it.model, on, "float32"), {**it.about, "precision": "float32"}
-        found[str(source)] = Network(source, model, test, about, it.run, it.eps)
+        found[str(source)] = Network(source, model, it.test.to(on), about, it.run, it.eps)
     origins = {network.test.origin: name for name, network in found.items()}
     if len(origins) > 1:
         parts = "; ".join(f"{name}: {origin}" for origin, name in origins.items())
@@ -136,7 +140,7 @@ def in_steps_of(attack: Attack, step_size: float | None) -> Attack:
     """The attack with this step size, where it has one that its name leaves to eps."""
     if step_size is None or not isinstance(attack, PGD | InfoFeature) or attack.step_size is not None:
         return attack
-    return dataclasses.replace(attack, step_size=step_size)
+    return replace(attack, step_size=step_size)
 
 
 def of_steps(name: str, eps: float, steps: int, step_size: float | None) -> Attack:
@@ -162,9 +166,16 @@ def attack_on_one(name: str, eps: float) -> Attack:
     return attack
 
 
-def of_all(found: Mapping[str, Network], measured: Measured, besides: str = "") -> Rows:
-    """The rows of each network, with a progress bar on a terminal; the time each took is said."""
-    rows: Rows = {}
+def check_single(name: str, eps: float | None) -> None:
+    """Raises UsageError for a name of no attack on single images, or a radius that is none."""
+    require(attack_on_one(name, 8 / 255).group is None, "attack", name, "one on single images, such as pgd-10")
+    if eps is not None:
+        check_radius(eps)
+
+
+def of_all(found: Mapping[str, Network], measured: Callable[[Network, Tell], R], besides: str = "") -> dict[str, R]:
+    """What is measured of each network, with a progress bar on a terminal; the time each took is said."""
+    made: dict[str, R] = {}
     for name, network in found.items():
         began = time.perf_counter()
         with progress() as display:
@@ -173,9 +184,9 @@ def of_all(found: Mapping[str, Network], measured: Measured, besides: str = "") 
             def tell(done: int, total: int, task: Any = task) -> None:
                 display.update(task, completed=done, total=total)
 
-            rows[name] = measured(network, tell)
+            made[name] = measured(network, tell)
         err.print(f"{name}{besides}: {time.perf_counter() - began:.0f} s")
-    return rows
+    return made
 
 
 def flat(rows: Rows) -> tuple[Measurement, ...]:
@@ -192,6 +203,11 @@ def tabular(title: str, key: str, rows: Rows, cell: Callable[[Measurement], str]
     return Tabular(
         title, (key, *columns), tuple((line, *(cells.get(line, "") for cells in texts.values())) for line in lines)
     )
+
+
+def interval(row: Measurement) -> str:
+    """A row's value with its interval, where it has one."""
+    return f"{row.value:.3f}" + ("" if row.low is None else f" [{row.low:.3f}, {row.high:.3f}]")
 
 
 def line(name: str, rows: Sequence[Measurement], key: str, *, times: float = 1.0, percent: bool = False) -> Line:

@@ -15,7 +15,7 @@ from hardy.cli.several import (
     Several,
     attack_on_one,
     check,
-    check_radius,
+    check_single,
     flat,
     networks,
     of_all,
@@ -54,10 +54,7 @@ class Transfer(Several):
         for what, given in (("attacks", self.attacks), ("craft_on", self.craft_on)):
             require(len(set(given)) == len(given), what, tuple(map(str, given)), "names that differ")
         for name in self.attacks:
-            attack = attack_on_one(name, 8 / 255)
-            require(attack.group is None, "attack", name, "one on single images, such as pgd-10")
-        if self.eps is not None:
-            check_radius(self.eps)
+            check_single(name, self.eps)
 
 
 def transfer(args: list[str]) -> None:

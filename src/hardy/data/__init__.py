@@ -3,6 +3,7 @@
 from hardy.data.augment import Augment
 from hardy.data.block_shuffle import block_shuffle, random_roll
 from hardy.data.cifar import CIFAR10, CIFAR100
+from hardy.data.corruptions import corrupt
 from hardy.data.dataset import Dataset
 from hardy.data.digits import Digits
 from hardy.data.extra import Extra
@@ -26,5 +27,6 @@ __all__ = [
     "Split",
     "batches",
     "block_shuffle",
+    "corrupt",
     "random_roll",
 ]

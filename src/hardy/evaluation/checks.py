@@ -109,6 +109,14 @@ def check_attack(name: str, attack: Attack, networks: Sequence[Forward], split: 
                 raise UsageError(f"{name} cannot be made on this network. {error}") from error
 
 
+def check_alone(attack: Attack) -> None:
+    """Raises UsageError for an attack on groups of images: what it makes of one depends on the others."""
+    if attack.group is not None:
+        raise UsageError(
+            f"The attack is {attack.summary!r}; it must be one whose direction depends on an image alone, as PGD's."
+        )
+
+
 def normalisation(
     model: Classifier, mean: tuple[float, ...], deviation: tuple[float, ...], split: Split, batch: int = 200
 ) -> Normalisations:

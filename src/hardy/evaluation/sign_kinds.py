@@ -16,7 +16,7 @@ Result = Literal["seen", "not seen", "not enough images", "not tested"]
 
 # Shares of the images that are classified correctly unperturbed.
 # CW-20 after PGD-20. Honest: at most 6.7 % on small networks on digits, a linear one, 5.4 % on CIFAR-10. Labels smoothed
-# by 0.99: 10 to 15 %; RAT on CIFAR-100 16 % as published.
+# by 0.99: 9 to 15 %; RAT on CIFAR-100 16 % as published.
 CW_GAIN = 0.075
 # What restarts, steps and losses add to PGD-20. Honest: at most 8 %, on a plainly trained network with logits times 3.
 EFFORT_GAIN = 0.1

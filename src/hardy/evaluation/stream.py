@@ -65,11 +65,11 @@ def verdict(f: Forward, x: Images, y: Labels) -> Tensor:
     return (logits.argmax(1) == y) & logits.isfinite().all(1)
 
 
-def forbidden(x_adv: Images, x: Images, ball: Ball) -> Tensor:
-    """Bool (N,): which images lie outside the ball around x, or have pixels outside [0, 1]: such ones count for nothing."""
-    found = x_adv.double()
-    pixels = found.flatten(1).aminmax(dim=1)
-    return (ball.distance(found, x.double()) > ball.eps + _OUTSIDE) | (pixels.min < 0) | (pixels.max > 1)
+def allowed(ball: Ball, x_adv: Images, x: Images) -> Tensor:
+    """Bool (N,): whether images lie in the ball around x and in [0, 1]: only then can they break the network."""
+    x, x_adv = x.double(), x_adv.double()
+    pixels = x_adv.flatten(1).aminmax(dim=1)
+    return (ball.distance(x_adv, x) <= ball.eps + _OUTSIDE) & (pixels.min >= 0) & (pixels.max <= 1)
 
 
 def classify(model: Forward, split: Split, batch: int = 500) -> Outcome:
@@ -297,7 +297,7 @@ class _Run:
         fooled = torch.cat([made for _, made in self.room.parts(fooling, index)])
         claimed = fooled.nonzero().squeeze(1)
         if len(claimed):
-            outside = forbidden(x_adv[claimed], self.split.x(which[claimed]), self.attack.ball)
+            outside = ~allowed(self.attack.ball, x_adv[claimed], self.split.x(which[claimed]))
             self.illegal[which[claimed[outside]]] = True
             fooled[claimed[outside]] = False
         return fooled

@@ -18,7 +18,7 @@ from hardy.attacks.attack import Attack, Forward
 from hardy.data.split import Split
 from hardy.describe import fitted, require
 from hardy.errors import FailedError, UsageError
-from hardy.evaluation.checks import check_network
+from hardy.evaluation.checks import check_alone, check_network
 from hardy.evaluation.memory import Room, usable_batch
 from hardy.evaluation.path import Tell
 from hardy.evaluation.rows import Costs, Meter, Row
@@ -116,10 +116,7 @@ def _look(
     tell: Tell | None,
 ) -> _Looked:
     """The loss at each place around the images that are classified correctly."""
-    if attack.group is not None:
-        raise UsageError(
-            f"The attack is {attack.summary!r}; it must be one whose direction depends on an image alone, as PGD's."
-        )
+    check_alone(attack)
     check_network(model, split)
     room = Room(usable_batch(model, split, batch))
     meter = Meter(model)

@@ -18,11 +18,11 @@ from torch import Tensor
 from hardy.attacks.attack import Attack, Forward, check_found
 from hardy.data.split import Split
 from hardy.describe import require
-from hardy.evaluation.checks import check_network
+from hardy.evaluation.checks import check_alone, check_network
 from hardy.evaluation.memory import Room, usable_batch
 from hardy.evaluation.path import Tell
 from hardy.evaluation.rows import Costs, Row, determining
-from hardy.evaluation.stream import Counted, Outcome, classify, forbidden, verdict
+from hardy.evaluation.stream import Counted, Outcome, allowed, classify, verdict
 from hardy.models.classifier import frozen
 from hardy.randomness import Noise
 from hardy.results import Measurement
@@ -56,8 +56,8 @@ def transfer_matrix(
     sources, settings = networks if sources is None else sources, settings or {}
     require(bool(networks) and bool(sources), "networks", [*networks, *sources], "at least one to judge, and a source")
     require(bool(attacks), "attacks", list(attacks), "at least one")
-    for name, attack in attacks.items():
-        require(attack.group is None, "attack", name, "one on single images, such as PGD")
+    for attack in attacks.values():
+        check_alone(attack)
     for network in (*networks.values(), *sources.values()):
         check_network(network, split)
     at_once = min(usable_batch(source, split, batch) for source in sources.values())
@@ -110,7 +110,7 @@ class _Judges:
                 left, done = torch.stack(list(correct.values())).any(0).nonzero().squeeze(1), 0
                 made = room.parts(partial(self._made, seen, stage, drawn), left, stage.copies) if len(left) else ()
                 for which, x_adv in made:
-                    outside = forbidden(x_adv, self.split.x(which), attack.ball)
+                    outside = ~allowed(attack.ball, x_adv, self.split.x(which))
                     for name, judge in judges.items():
                         fooled = correct[name][which] & ~verdict(judge, x_adv, self.split.labels[which])
                         illegal[name][which] |= fooled & outside

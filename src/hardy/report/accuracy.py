@@ -19,12 +19,10 @@ _UPPER = (
 
 _APART = "Networks judged by different images stand in different tables: their numbers are not compared."
 
-Column = tuple[str, str]  # what was measured, and how
-
 
 @dataclass(frozen=True)
 class PaperNumber:
-    """A number that a paper has for the settings of a run. attack: as rows describe it, None for clean accuracy.
+    """A number that a paper has for the settings of a run. attack, judge: as rows describe them; None for clean accuracy.
 
     note: what differs from the paper's setting, "" where nothing does.
     """
@@ -34,6 +32,7 @@ class PaperNumber:
     value: float
     place: str
     attack: Any
+    judge: str | None
     note: str
 
 
@@ -42,10 +41,7 @@ Papers = Mapping[str, Sequence[PaperNumber]]  # by a run's place
 
 def accuracy(subjects: Sequence[Subject]) -> Section | None:
     """A table for each set of images; networks in the order of their most telling accuracy. None where nothing was measured."""
-    shares = {
-        id(subject): [row for row in subject.rows if row.unit == "fraction" and row.what in _accuracies(subject.rows)]
-        for subject in subjects
-    }
+    shares = {id(subject): [row for row in subject.rows if is_accuracy(row)] for subject in subjects}
     groups: dict[str, list[Subject]] = {}
     for subject in subjects:
         if shares[id(subject)]:
@@ -60,24 +56,28 @@ def accuracy(subjects: Sequence[Subject]) -> Section | None:
     return Section("accuracy", "Accuracy", tuple(blocks))
 
 
-def _accuracies(rows: Sequence[Measurement]) -> set[str]:
-    return {row.what for row in rows if row.what == "clean accuracy" or row.what.startswith(_UNDER)}
+def is_accuracy(row: Measurement) -> bool:
+    """Whether a row is of the table of accuracies: clean, or under an attack."""
+    return row.what == "clean accuracy" or (row.what.startswith(_UNDER) and row.settings.get("attack") is not None)
 
 
 def _compared(data: str, group: Sequence[Subject], shares: Mapping[int, Sequence[Measurement]]) -> list[Block]:
     """The table of networks judged by the same images, and what its columns are."""
-    columns: dict[Column, list[Measurement]] = {}
+    columns: dict[str, list[Measurement]] = {}
     for subject in group:
         for row in shares[id(subject)]:
-            columns.setdefault((row.what, measured_as(row.settings)), []).append(row)
-    order = sorted(columns, key=lambda column: _rank(column[0]))
-    heads, told = _heads(order, columns)
+            columns.setdefault(measured_as(row), []).append(row)
+    order = sorted(columns, key=lambda column: _rank(_name(columns[column])))
+    heads, told = _heads([columns[column] for column in order])
     same = {column: len({row.n for row in columns[column]}) == 1 for column in order}
-    heads = [f"{head} (n = {columns[c][0].n:,})" if same[c] else head for head, c in zip(heads, order, strict=True)]
+    # a head is broken before its bracket only
+    heads = [
+        f"{head} (n\u00a0=\u00a0{columns[c][0].n:,})" if same[c] else head for head, c in zip(heads, order, strict=True)
+    ]
     last = order[-1]
 
-    def number(subject: Subject, column: Column) -> Measurement | None:
-        return next((row for row in shares[id(subject)] if (row.what, measured_as(row.settings)) == column), None)
+    def number(subject: Subject, column: str) -> Measurement | None:
+        return next((row for row in shares[id(subject)] if measured_as(row) == column), None)
 
     ranked = sorted(group, key=lambda subject: -(row.value if (row := number(subject, last)) else -1.0))
     lines = [
@@ -88,27 +88,31 @@ def _compared(data: str, group: Sequence[Subject], shares: Mapping[int, Sequence
         )
         for subject in ranked
     ]
-    made: list[Block] = [grid(data, ("network", *heads, "signs of masked gradients"), lines)]
+    made: list[Block] = [grid(data, ("network", *heads, "masked gradients"), lines)]
     return [*made, Items(tuple(told))] if told else made
 
 
-def _rank(what: str) -> tuple[int, str]:
+def _name(rows: Sequence[Measurement]) -> str:
+    """What a column is called: clean, or the attack as its first row has it."""
+    return rows[0].what.removeprefix(_UNDER).removesuffix(" accuracy")
+
+
+def _rank(name: str) -> int:
     """Clean accuracy first, AutoAttack last."""
-    return (0 if what == "clean accuracy" else 2 if "autoattack" in what else 1), ""
+    return 0 if name == "clean" else 2 if "autoattack" in name else 1
 
 
-def _heads(order: Sequence[Column], columns: Mapping[Column, Sequence[Measurement]]) -> tuple[list[str], list[str]]:
-    """(a head for each column, a sentence on each attack). Attacks of one name with other settings get a letter."""
-    heads, told = [], []
-    for column in order:
-        name, row = column[0].removeprefix(_UNDER).removesuffix(" accuracy"), columns[column][0]
-        alike = [other for other in order if other[0] == column[0]]
-        head = name if len(alike) == 1 else f"{name} [{chr(ord('a') + alike.index(column))}]"
+def _heads(columns: Sequence[Sequence[Measurement]]) -> tuple[list[str], list[str]]:
+    """(a head for each column, a sentence on each attack). Different attacks of one name get a letter."""
+    heads, told, names = [], [], list(map(_name, columns))
+    for number, (name, rows) in enumerate(zip(names, columns, strict=True)):
+        head = name if names.count(name) == 1 else f"{name} [{chr(ord('a') + names[:number].count(name))}]"
         heads.append(head)
-        if row.settings.get("attack") is not None:
-            crafted = "; crafted on another network" if "crafted on" in row.settings else ""
-            judged = f"; judged at {'the last iterate' if row.settings.get('judge') == 'last' else 'any iterate'}"
-            told.append(f"{head}: {row.settings.get('summary', '')}{judged}{crafted}")
+        settings = rows[0].settings
+        if settings.get("attack") is not None:
+            crafted = "; crafted on another network" if "crafted on" in settings else ""
+            judged = f"; judged at {'the last iterate' if settings.get('judge') == 'last' else 'any iterate'}"
+            told.append(f"{head}: {settings.get('summary', '')}{judged}{crafted}")
     return heads, told
 
 
@@ -124,7 +128,7 @@ def beside_papers(subjects: Sequence[Subject], papers: Papers, found: Found) -> 
     lines: dict[str, list[Line]] = {}
     notes: dict[str, list[str]] = {}
     for subject in subjects:
-        for paper in papers.get(subject.kept.place, ()) if subject.which == "last" else ():
+        for paper in papers.get(subject.kept.place, ()) if _as_in_papers(subject) else ():
             row = next((row for row in subject.rows if _is_of(row, paper)), None)
             seed = subject.kept.told.get("run", {}).get("seed", 0)
             lines.setdefault(paper.table, []).append(
@@ -139,19 +143,29 @@ def beside_papers(subjects: Sequence[Subject], papers: Papers, found: Found) -> 
     return Section("papers", "Beside the papers", tuple(blocks)) if blocks else None
 
 
+def _as_in_papers(subject: Subject) -> bool:
+    """Whether they are last weights, of a run that came to its end, judged by the images of its own data set."""
+    planned = subject.kept.told.get("steps")
+    steps = [row.settings.get("step", planned) for row in subject.rows]
+    own = not any("data set" in row.settings for row in subject.rows)
+    return subject.which == "last" and own and all(step == planned for step in steps)
+
+
 def _is_of(row: Measurement, paper: PaperNumber) -> bool:
+    """Whether a row is of the paper's attack, made on the network itself."""
     if paper.attack is None:
         return row.what == "clean accuracy"
-    return bool(row.settings.get("attack") == paper.attack)
+    same = (row.settings.get("attack"), row.settings.get("judge")) == (paper.attack, paper.judge)
+    return same and "crafted on" not in row.settings
 
 
 def _of_tables(found: Found) -> list[Block]:
     """What `hardy table` measured, a table for each of its tables and scales."""
     groups: dict[tuple[str, str], list[Line]] = {}
     for row in found.table_rows:
-        if isinstance(row.get("value"), float) and all(
-            isinstance(row.get(name), str) for name in ("scale", "row", "column")
-        ):
+        texts = all(isinstance(row.get(name), str) for name in ("scale", "row", "column"))
+        numbers = isinstance(row.get("seed", 0), int) and isinstance(row.get("paper"), float | int | None)
+        if isinstance(row.get("value"), float) and texts and numbers:
             told = {name: value for name, value in row.items() if name in Measurement.__dataclass_fields__}
             try:
                 measured = of_json(told)
@@ -163,7 +177,7 @@ def _of_tables(found: Found) -> list[Block]:
             line = Line(
                 row["row"],
                 row["column"],
-                int(row.get("seed", 0)),
+                row.get("seed", 0),
                 row.get("paper"),
                 str(row.get("place", "")),
                 measured,

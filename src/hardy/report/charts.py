@@ -45,7 +45,7 @@ def bars(made: Bars) -> "Figure":
     """One pair of axes, the legend below where there is more than one name."""
     import numpy as np
 
-    wide = max(6.0, 0.9 + len(made.groups) * (0.35 + 0.17 * len(made.names)))
+    wide = max(6.0, 0.9 + len(made.groups) * (0.3 + 0.12 * len(made.names)))
     beside = _names_beside(made.names, wide)
     figure = _figure((wide, 3.9 + 0.22 * -(-len(made.names) // beside)), made.title)
     axes = figure.subplots()

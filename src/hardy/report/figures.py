@@ -172,6 +172,13 @@ def picture(title: str, image: npt.ArrayLike) -> Picture:
     return Picture(title, base64.b64encode(buffer.getvalue()).decode())
 
 
+def heat(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(H, W, 3): values (H, W) in [0, 1] in the colours of heat maps, which grow lighter with the value."""
+    from matplotlib import colormaps
+
+    return np.asarray(colormaps["viridis"](np.clip(values, 0.0, 1.0)))[..., :3]
+
+
 def pixels_of(shown: Picture) -> npt.NDArray[Any]:
     """The picture's values (H, W, 3) in [0, 1]. Raises: UsageError where it is none."""
     from PIL import Image

@@ -1,11 +1,14 @@
 """Heat maps, matrices of numbers, and grids of pictures."""
 
+import textwrap
 from typing import TYPE_CHECKING
 
 from hardy.report.figures import HeatMaps, Matrix, Pictures, pixels_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_ACROSS = 30  # characters that fit beside or above a picture
 
 
 def heat_maps(made: HeatMaps) -> "Figure":
@@ -72,8 +75,13 @@ def pictures(made: Pictures) -> "Figure":
     from matplotlib.figure import Figure
 
     wide, high = max(map(len, made.rows)), len(made.rows)
+    words = [max((len(_wrapped(cell.title)) for cell in row if cell is not None), default=0) for row in made.rows]
+    names = [_wrapped(name) for name in made.names]
     figure = Figure(
-        figsize=(1.9 * wide + (0.4 if made.names else 0), 2.15 * high + (0.3 if made.title else 0)),
+        figsize=(
+            1.9 * wide + 0.2 + 0.2 * max(map(len, names), default=-1),
+            sum(1.95 + 0.2 * lines for lines in words) + (0.3 if made.title else 0),
+        ),
         layout="constrained",
     )
     figure.suptitle(made.title, fontsize=9, x=0.01, ha="left")
@@ -87,7 +95,12 @@ def pictures(made: Pictures) -> "Figure":
             cell = row[j] if j < len(row) else None
             if cell is not None:
                 axes[i, j].imshow(pixels_of(cell), interpolation="nearest")
-                axes[i, j].set_title(cell.title, fontsize=9)
+                axes[i, j].set_title("\n".join(_wrapped(cell.title)), fontsize=9)
         if made.names:
-            axes[i, 0].set_ylabel(made.names[i], fontsize=9)
+            axes[i, 0].set_ylabel("\n".join(names[i]), fontsize=9)
     return figure
+
+
+def _wrapped(words: str) -> list[str]:
+    """Lines that are not longer than a picture is wide."""
+    return [part for line in words.splitlines() for part in textwrap.wrap(line, _ACROSS)]

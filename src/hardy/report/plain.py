@@ -48,12 +48,29 @@ def _markdown_table(table: Tabular) -> Iterator[str]:
 
 
 def latex(document: Document) -> str:
-    """The tables, one after another, to be put into a paper; they need the package booktabs."""
+    """The tables with what stands beside them, one after another, to be put into a paper; they need the package booktabs."""
     made = [f"% {document.title}: {document.lead}", r"% needs \usepackage{booktabs}"]
     for section in document.sections:
-        for table in _tables(section.blocks):
-            made += ["", f"% {section.title}" + (f": {table.title}" if table.title else ""), _latex_table(table)]
+        if any(True for _ in _tables(section.blocks)):
+            made += ["", f"% {section.title}"]
+            made += [text for block in section.blocks for text in _in_latex(block)]
     return "\n".join(made) + "\n"
+
+
+def _in_latex(block: Block) -> Iterator[str]:
+    """A table, or sentences that belong to one; nothing of what a page folds but an analysis' own numbers."""
+    match block:
+        case Grid():
+            yield from ("", *([f"% {block.table.title}"] if block.table.title else []), _latex_table(block.table))
+        case Heading() | Paragraph():
+            yield from ("", _escaped(block.text))
+        case Items():
+            yield from ("", *(rf"{_escaped(text)}\\" for text in block.texts))
+        case Folded() if block.title.endswith("the numbers"):
+            for inside in block.blocks:
+                yield from _in_latex(inside)
+        case _:
+            return
 
 
 def _tables(blocks: Sequence[Block]) -> Iterator[Tabular]:

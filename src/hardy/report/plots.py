@@ -49,7 +49,10 @@ def svg(figure: Figure, name: str) -> str:
         _canvas(figure).savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :].replace(_INK, "currentColor").replace(charts.BLACK, "currentColor")
-    text = re.sub(r' (?:width|height)="[^"]*"', "", text, count=2)  # of the whole: the page says how wide it is
+    # of the whole: the page says how wide it is, by its natural width
+    natural = float(re.search(r' width="([\d.]+)pt"', text)[1]) * 96 / 72  # type: ignore[index]
+    text = re.sub(r' (?:width|height)="[^"]*"', "", text, count=2)
+    text = text.replace("<svg", f'<svg style="--natural: {natural:.0f}px"', 1)
     return re.sub(r'<g id="[^"]*">', "<g>", text)  # these are the same in all figures; others are made from the salt
 
 

@@ -4,7 +4,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from hardy.describe import counted
-from hardy.report.accuracy import Papers, accuracy, beside_papers
+from hardy.report.accuracy import Papers, accuracy, beside_papers, is_accuracy
 from hardy.report.analysis import Analysis
 from hardy.report.collect import Diagnosed, Found
 from hardy.report.document import (
@@ -20,22 +20,26 @@ from hardy.report.document import (
     Section,
     grid,
 )
+from hardy.report.figures import Figure
 from hardy.report.subjects import Subject, subjects
-from hardy.report.training import training
+from hardy.report.training import steps_made, training
 from hardy.results import Measurement
 
 _ORDER = ("seen", "not seen", "not enough images", "not tested")  # as people read them
 
 
-def report(found: Found, papers: Papers, analyses: Mapping[str, str]) -> Document:
-    """The whole report. papers: numbers for runs, by their place. analyses: what there is, and what each shows."""
+def report(found: Found, papers: Papers, analyses: Mapping[str, str], curves: Figure | None = None) -> Document:
+    """The whole report.
+
+    papers: numbers for runs, by their place. analyses: what there is, and what each shows. curves: of the runs' training.
+    """
     networks, left_out = subjects(found)
     made = [
         accuracy(networks),
         _diagnoses(networks, found.diagnoses),
         beside_papers(networks, papers, found),
         _analysed(found),
-        training(networks),
+        training(networks, curves),
         _other_numbers(networks),
         _missing(networks, found, analyses),
         _passed_over([*found.problems, *left_out]),
@@ -54,14 +58,14 @@ def report(found: Found, papers: Papers, analyses: Mapping[str, str]) -> Documen
 
 
 def _diagnoses(networks: Sequence[Subject], all_of_them: Sequence[Diagnosed]) -> Section | None:
-    """Each diagnosis with its evidence; those of weights that are not among the networks too."""
+    """Each diagnosis with its evidence; those of weights that are not among the networks, or have another verdict, too."""
     titled = [(subject.name, subject.diagnosis) for subject in networks if subject.diagnosis is not None]
     shown = {id(diagnosis) for _, diagnosis in titled}
-    known = {subject.weights for subject in networks}
+    known: dict[str | None, str] = {it.weights: it.name for it in networks if it.weights is not None}
     titled += [
-        (next((row.run for row in it.rows), "a network"), it)
+        (known.get(it.weights or "") or next((row.run for row in it.rows), "a network"), it)
         for it in all_of_them
-        if id(it) not in shown and it.weights not in known
+        if id(it) not in shown
     ]
     if not titled:
         return None
@@ -98,13 +102,16 @@ def _p(value: object) -> str:
 
 
 def _numbers(told: object) -> str:
-    """A sign's numbers; accuracies as per cent, counts as they are."""
+    """A sign's numbers; accuracies as per cent, counts and radii as they are."""
     if not isinstance(told, dict):
         return ""
-    shown = (
-        f"{name} {value:,}" if isinstance(value, int) else f"{name} {100 * value:.1f} %" for name, value in told.items()
-    )
-    return ", ".join(shown)
+    return ", ".join(f"{name} {_number(name, value)}" for name, value in told.items())
+
+
+def _number(name: str, value: float) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return f"{value:.4g}" if name == "eps" else f"{100 * value:.1f} %"
 
 
 def _analysed(found: Found) -> Section | None:
@@ -133,7 +140,7 @@ def _other_numbers(networks: Sequence[Subject]) -> Section | None:
         (subject.name, row.what, f"{row.value:.4g}", _interval(row), row.unit, f"{row.n:,}")
         for subject in networks
         for row in subject.rows
-        if not (row.what == "clean accuracy" or row.what.startswith("accuracy under "))
+        if not is_accuracy(row)
     ]
     heads = ("network", "what", "value", "95 % interval", "unit", "images")
     return Section("others", "Other measurements", (grid("", heads, lines, left=2),)) if lines else None
@@ -156,15 +163,18 @@ def _missing(networks: Sequence[Subject], found: Found, analyses: Mapping[str, s
         return [place for place in places if not any(has(it) for it in networks if it.kept.place == place)]
 
     def each(command: str, which: Sequence[str]) -> list[str]:
-        return [command.format(place=shlex.quote(place), beside=shlex.quote(_beside(place))) for place in which]
+        beside = {
+            place: f"{place}/diagnosis.json" if places[place].kept.folder else f"diagnosis-{place}.json"
+            for place in which
+        }
+        return [command.format(place=shlex.quote(place), beside=shlex.quote(beside[place])) for place in which]
 
-    for place, subject in places.items():
-        if _unfinished(subject):
-            name = shlex.quote(str(subject.kept.told["run"].get("name")))
-            add(
-                "Not trained to the end; the same command goes on:",
-                each(f"hardy train {name} --out {{place}}", [place]),
-            )
+    unfinished = [
+        f"hardy train {shlex.quote(str(it.kept.told['run'].get('name')))} --out {shlex.quote(place)}"
+        for place, it in places.items()
+        if _unfinished(it)
+    ]
+    add("Not trained to the end; the command that began it goes on, with all its settings:", unfinished)
     add("No number at all:", each("hardy evaluate {place}", without(lambda it: bool(it.rows))))
     add(
         "AutoAttack, without which a claim of robustness is not taken seriously:",
@@ -186,13 +196,8 @@ def _has_autoattack(subject: Subject) -> bool:
 
 
 def _unfinished(subject: Subject) -> bool:
-    planned, metrics = subject.kept.told.get("steps"), subject.kept.metrics
-    return isinstance(planned, int) and bool(metrics) and metrics[-1].get("step", planned) < planned
-
-
-def _beside(place: str) -> str:
-    """Where a diagnosis goes so that the report finds it: into the run's folder, or, of a published network, the one at hand."""
-    return f"{place}/diagnosis.json" if "/" in place else f"diagnosis-{place}.json"
+    planned, made = subject.kept.told.get("steps"), steps_made(subject.kept)
+    return isinstance(planned, int) and made is not None and made < planned
 
 
 def _passed_over(problems: Sequence[str]) -> Section | None:

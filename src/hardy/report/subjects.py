@@ -1,10 +1,9 @@
 """Subject: one network of a report, weights of a run, with the newest of each measurement."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from hardy.describe import counted
 from hardy.report.collect import Diagnosed, Found, Kept
@@ -43,34 +42,56 @@ def subjects(found: Found) -> tuple[list[Subject], list[str]]:
             groups.setdefault(key, []).append(row)
         for (which, _), rows in groups.items():
             digest = rows[-1].settings.get("weights sha256") if rows else None
-            own = [row for row in rows if row.settings.get("weights sha256") == digest]
+            digest = digest if isinstance(digest, str) else None
+            now = kept.steps.get(which)
+            own = [
+                row
+                for row in rows
+                if row.settings.get("weights sha256") == digest
+                and (now is None or row.settings.get("step") in (None, now))
+            ]
             if len(own) < len(rows):
                 older = counted(len(rows) - len(own), "row")
                 problems.append(f"{older} of {kept.place} are of {which} weights that it had before, and left out.")
+            digest = digest if own else None
             alone = which != "best" and len({weights for weights, _ in groups}) == 1
             label = name if alone else f"{name}, {which}"
-            diagnosis = next(
-                (it for it in reversed(found.diagnoses) if digest is not None and it.weights == digest), None
-            )
-            made.append(Subject(label, kept, which, digest, tuple(_newest(own)), diagnosis))
+            made.append(Subject(label, kept, which, digest, tuple(_newest(own)), _verdict_on(digest, own, found)))
     return made, problems
 
 
+def _verdict_on(digest: str | None, rows: Sequence[Measurement], found: Found) -> Diagnosed | None:
+    """The diagnosis of these weights on the same images; of several that of the most images, and of these the last."""
+    seen = {_images(row) for row in rows}
+    fitting = [
+        it for it in found.diagnoses
+        if digest is not None and it.weights == digest and {_images(row) for row in it.rows} <= seen
+    ]  # fmt: skip
+    return max(reversed(fitting), key=lambda it: it.n, default=None)
+
+
 def _images(row: Measurement) -> str:
-    """Which images a row is of, wherever they lay."""
-    return re.sub(r" from [^;]*(?=;|$)", "", str(row.settings.get("data", "")))
+    """Which images a row is of, wherever their release lay; a user's own folder is what tells its images from others."""
+    data = str(row.settings.get("data", ""))
+    if data.startswith(("folder ", "digits ")):
+        return data
+    # a release whose checksum was compared when it was downloaded and one that was found on disk are held to be the same
+    return re.sub(
+        r" from [^;]*(?=;|$)|; (downloaded, checksum verified|read as found on disk, checksum not compared)", "", data
+    )
 
 
-def measured_as(row: Mapping[str, Any]) -> str:
-    """What two rows' settings must share to be the same measurement, of the same or of other networks."""
-    return repr([row.get(name) for name in ("attack", "judge", _CRAFTED)])
+def measured_as(row: Measurement) -> str:
+    """What two rows must share to be the same measurement, of one network or of two: of an attack whatever it was called."""
+    attack = row.settings.get("attack")
+    return row.what if attack is None else repr((attack, row.settings.get("judge"), row.settings.get(_CRAFTED)))
 
 
 def _newest(rows: Sequence[Measurement]) -> list[Measurement]:
     """Of each measurement the row of most images, and of these the newest; in the order of their first appearance."""
-    found: dict[tuple[str, str], Measurement] = {}
+    found: dict[str, Measurement] = {}
     for row in rows:
-        key = row.what, measured_as(row.settings)
+        key = measured_as(row)
         if key not in found or row.n >= found[key].n:
             found[key] = row
     return list(found.values())

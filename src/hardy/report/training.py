@@ -1,11 +1,11 @@
 """The section on training: what each run was, on what, how long it took, what it cost, and how it went."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hardy.report.collect import Kept
 from hardy.report.document import Block, Drawn, Folded, Paragraph, Section, grid
-from hardy.report.figures import Bands, Line, Panel, Point
+from hardy.report.figures import Figure
 from hardy.report.subjects import Subject
 
 _ABOUT = (
@@ -24,8 +24,8 @@ _ABOUT = (
 )
 
 
-def training(subjects: Sequence[Subject]) -> Section | None:
-    """Every run once. None where there is no run."""
+def training(subjects: Sequence[Subject], curves: Figure | None) -> Section | None:
+    """Every run once. curves: accuracy over the epochs of all of them. None where there is no run."""
     runs = {subject.kept.place: subject for subject in subjects if subject.kept.told}
     if not runs:
         return None
@@ -36,11 +36,8 @@ def training(subjects: Sequence[Subject]) -> Section | None:
         "Time is that of all training, validation and saving included, on the machine that each run names; forwards and "
         "backwards are passes of single images, without validation. A dash: the run does not tell."
     ))  # fmt: skip
-    figure = curves({name: run.metrics for name, run in kept.items()})
-    if figure is not None:
-        blocks.append(
-            Drawn(figure, "Accuracy on held-out images over the epochs of each run, unperturbed and under attack.")
-        )
+    if curves is not None:
+        blocks.append(Drawn(curves, f"Training curves: {curves.title}."))
     blocks += [_settings(name, run) for name, run in kept.items()]
     return Section("training", "Training", tuple(blocks))
 
@@ -48,27 +45,6 @@ def training(subjects: Sequence[Subject]) -> Section | None:
 def name_of(subject: Subject) -> str:
     """The run's name, without which of its weights."""
     return subject.name.removesuffix(f", {subject.which}")
-
-
-def curves(metrics: Mapping[str, Sequence[Mapping[str, Any]]]) -> Bands | None:
-    """Clean and robust accuracy on held-out images over epochs, a line for each run; None where no run has a validation.
-
-    metrics: rows of metrics.jsonl, by the run's name.
-    """
-    titles = {"clean": "unperturbed", "robust": "under the attack of validation"}
-    panels = []
-    for key, title in titles.items():
-        lines = []
-        for name, rows in metrics.items():
-            of = [
-                row
-                for row in rows
-                if row.get("kind") == "validation" and _number(row.get("epoch")) and _number(row.get(key))
-            ]
-            if of:
-                lines.append(Line(name, tuple(Point(row["epoch"], 100 * row[key]) for row in of)))
-        panels.append(Panel(title, "epoch", "accuracy (%)", tuple(lines)))
-    return Bands("Accuracy on held-out images", tuple(panels)) if panels[0].lines else None
 
 
 def _number(value: Any) -> bool:
@@ -83,9 +59,7 @@ def _line(run: Kept) -> tuple[str, ...]:
         f"{sum(row[name] for row in run.costs if _number(row.get(name))):,}" if run.costs else "–"
         for name in ("forwards", "backwards")
     ]
-    newest = [row["step"] for row in (*run.metrics[-1:], *run.costs[-1:]) if isinstance(row.get("step"), int)]
-    planned = run.told.get("steps")
-    made = max(newest, default=planned)
+    planned, made = run.told.get("steps"), steps_made(run)
     done = f"{made:,}" if isinstance(made, int) else "–"
     unfinished = isinstance(made, int) and isinstance(planned, int) and made < planned
     return (
@@ -96,6 +70,14 @@ def _line(run: Kept) -> tuple[str, ...]:
         duration(sum(seconds)) if seconds else "–",
         *passes,
     )
+
+
+def steps_made(run: Kept) -> int | None:
+    """How many steps a run has made, by what it logged and saved; all of them, of a published network."""
+    told = [run.steps.get("last"), *(row.get("step") for row in (*run.metrics[-1:], *run.costs[-1:]))]
+    if not run.folder:
+        told.append(run.told.get("steps"))
+    return max((step for step in told if isinstance(step, int)), default=None)
 
 
 def _kind(settings: Any) -> str:
