@@ -2,12 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 from hardy.attacks.attack import Attack
 from hardy.attacks.balls import Linf
 from hardy.attacks.pgd import PGD
+from hardy.data.cifar_c import Released
+from hardy.data.corrupted import Made
+from hardy.data.corruptions import SEVERITIES
 from hardy.describe import require, settings
 from hardy.evaluation.accuracy import evaluate
+from hardy.evaluation.corruption import corruption_accuracy
 from hardy.evaluation.gaps import generalisation_gaps
 from hardy.evaluation.perturbations import perturbation_distances
 from hardy.evaluation.sensitivity import loss_sensitivity
@@ -98,6 +103,27 @@ class OverEps(Study):
             of.network(), of.test(self.images), lambda eps: replace(self.attack, ball=Linf(eps)), self.radii,
             name=self.name, run=of.name, settings=of.about, tell=of.tell,
         )  # fmt: skip
+
+
+@settings
+class Corruptions(Study):
+    """Accuracy under types of natural corruption at all severities. source: made here, or from CIFAR-10-C and CIFAR-100-C."""
+
+    kinds: tuple[str, ...]
+    source: Literal["made", "released"]
+    images: int
+
+    @property
+    def passes(self) -> tuple[float, float]:
+        return self.images * (1 + len(self.kinds) * len(SEVERITIES)), 0
+
+    def rows(self, of: Trained) -> list[Measurement]:
+        test, place = of.test(self.images), of.place
+        made = Made(test.shape) if self.source == "made" else None
+        corrupted = made or Released.of(test, place.data_root, offline=place.offline)
+        return corruption_accuracy(
+            of.network(), test, kinds=self.kinds, corrupted=corrupted, run=of.name, settings=of.about, tell=of.tell
+        )
 
 
 @settings

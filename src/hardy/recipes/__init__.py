@@ -11,6 +11,7 @@ from hardy.recipes import (
     infofeature2021_tables,
     modern,
     rat2021,
+    rat2021_corruptions,
     rat2021_figures,
     rat2021_tables,
     references,
@@ -63,6 +64,7 @@ def tables() -> dict[str, Table]:
         infofeature2021_tables,
         infofeature2021_figures,
         rat2021_tables,
+        rat2021_corruptions,
         rat2021_figures,
         comparison,
     )
