@@ -134,16 +134,18 @@ def _remarks(asked: Asked, lines: Sequence[Line]) -> list[str]:
     scale, setting = asked.scale, asked.setting
     of_paper = "These are the paper's settings." if scale == "paper" else "These are not the paper's settings."
     remarks = [f"Scale {scale}: {setting.says}.{f' {of_paper}' if asked.table.cells else ''}", *asked.table.notes]
-    if asked.judges:
+    found = [line.measured for line in lines if line.measured is not None]
+    if asked.judges and any(row.unit == "fraction" for row in found):
         remarks.append(
             "Accuracy in %, last weights; attacks are judged at the last iterate, those that stop at a success there: each "
-            f"success is verified in float32, and crafted in {asked.precision}. Intervals (95 %) are of test sampling and say "
-            "nothing about other seeds."
+            f"success is verified in float32, and crafted in {asked.precision}."
         )
-    images = sorted({line.measured.n for line in lines if line.measured})
+    if asked.judges:
+        remarks.append("Intervals (95 %) are of test sampling and say nothing about other seeds.")
+    images = sorted({row.n for row in found})
     if not asked.table.cells and asked.judges and (len(images) == 1 or len(setting.parts) > 1):
         remarks.append(f"Images: {' or '.join(f'{n:,}' for n in images)}.")
-    if asked.table.cells:
+    if any(line.paper and line.measured and line.paper.unit == line.measured.unit for line in lines):
         remarks.append("The difference is measured minus paper, in points where it is one of accuracies.")
     if asked.diagnosed:
         images_of = setting.parts[0].beside.plan.images

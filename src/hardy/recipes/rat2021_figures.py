@@ -23,9 +23,9 @@ _COUNTS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 80, 100)
 _RADII = tuple(range(0, 17, 2))  # 255ths
 _TENTHS = tuple(range(21))  # of S = 2
 
-_GAPS = "A gap is accuracy on training images minus that on test images, in points: clean, and under PGD-10."
-_STEPS = "Columns are numbers of PGD's steps of 2/255 at eps 8/255, 0 being none."
-_EPS = "Columns are PGD's radii in 255ths, of 10 steps of 2/255 each."
+_GAPS = "A gap is accuracy on training images minus that on test images, in points: clean, and under PGD."
+_STEPS = "Columns are numbers of PGD's steps, of 2/255 at eps 8/255 (on digits eps / 4), 0 being none."
+_EPS = "Columns are PGD's radii in 255ths, with 10 steps of 2/255 (on digits 2 of eps / 4)."
 _POINTS = Drawn({"": "gap (points)"})
 _OVER_STEPS, _OVER_EPS = (Drawn({"": "accuracy (%)"}, over) for over in ("steps", "eps (255ths)"))
 
@@ -131,7 +131,7 @@ def _direction() -> Table:
         },
         cells={},
         notes=(
-            "Columns are the mean cross-entropy, and the accuracy in %, at s times PGD-10's perturbation, over test images that "
+            "Columns are the mean cross-entropy, and the accuracy in %, at s times PGD's perturbation, over test images that "
             "are classified correctly unperturbed: s = 1 is the attack's image, beyond it images leave the ball.",
         ),
         drawn=Drawn({"loss": "cross-entropy", "accuracy": "accuracy (%)"}, "s"),
