@@ -15,8 +15,8 @@ LEVELS = {
     "attacks": 2.0,
     **dict.fromkeys(["objectives", "evaluation"], 3.0),
     "training": 4.0,
-    "recipes": 5.0,
-    "jobs": 6.0,
+    "jobs": 5.0,
+    "recipes": 6.0,
     "cli": 7.0,
     **dict.fromkeys(["__init__", "__main__"], 8.0),
 }
@@ -144,6 +144,7 @@ def test_the_files_of_every_level_are_seen():
         ),
         ("report/page.py", "from hardy.models import small_cnn", "report imports models, which is higher"),
         ("results.py", "from hardy.report import page", "results imports report, which is higher"),
+        ("jobs/job.py", "from hardy.recipes import recipe", "jobs imports recipes, which is higher"),
         ("recipes/small.py", "from hardy.cli import console", "recipes imports cli, which is higher"),
         ("cli/train.py", "from hardy import train", "cli imports __init__, which is higher"),
         ("attacks/pgd.py", "import hardy", "attacks imports __init__, which is higher"),

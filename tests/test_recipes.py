@@ -2,8 +2,11 @@
 
 import dataclasses
 import json
+import os
+from pathlib import Path
 
 import pytest
+import torch
 
 from hardy import recipes
 from hardy.attacks import (
@@ -56,13 +59,14 @@ from hardy.objectives import (
     Standard,
 )
 from hardy.objectives.rat import DistanceLabels, RegionalSampler
-from hardy.recipes import comparison, digits, folder, infofeature2021, rat2021, references, rlfat2020, small
+from hardy.recipes import comparison, digits, folder, infofeature2021, modern, rat2021, references, rlfat2020, small
+from hardy.training.average import EMA
 from hardy.training.loop import train
 from hardy.training.optim import SGD, Adam, Constant, Cosine, OneCycle
 from hardy.training.run import Run, Validation
 from training.fakes import InMemory, rows
 
-MODULES = (digits, small, folder, rlfat2020, infofeature2021, rat2021, references)
+MODULES = (digits, small, folder, rlfat2020, infofeature2021, rat2021, references, modern)
 EVERY = {name: run for module in MODULES for name, run in module.recipes().items()}
 every = pytest.mark.parametrize("run", EVERY.values(), ids=EVERY.keys())
 
@@ -83,8 +87,22 @@ def _inmost(objective: Objective) -> Objective:
 
 
 def test_every_method_has_a_recipe_on_digits_on_a_folder_and_at_the_small_budget():
-    for module, sets in ((digits, ["digits"]), (folder, ["folder"]), (small, ["cifar10-small", "cifar100-small"])):
-        assert set(module.recipes()) == {f"{method}-{data}" for method in EVERY_METHOD for data in sets}
+    papers = {
+        f"{method}-{data}-small"
+        for data, methods in (
+            ("svhn", ("standard", "pgdat", "feature-scatter", "adv-interp", "infofeature")),
+            ("stl10", OF_RLFAT),
+            ("imagenette", ("standard", "pgdat", "trades", "avmixup", "adt", "rat")),
+        )
+        for method in methods
+    }
+    for module, sets, more in (
+        (digits, ["digits"], set()),
+        (folder, ["folder"], set()),
+        (small, ["cifar10-small", "cifar100-small"], papers),
+        (modern, ["cifar10-modern", "cifar100-modern"], set()),
+    ):
+        assert set(module.recipes()) == {f"{method}-{data}" for method in EVERY_METHOD for data in sets} | more
 
 
 def test_the_papers_recipes_are_named_method_and_data_where_the_paper_is_the_methods_home():
@@ -156,10 +174,10 @@ def test_no_two_recipes_are_the_same_run_under_two_names():
     assert len(nameless) == len(EVERY)
 
 
-def test_the_table_of_all_methods_stands_beside_the_papers():
-    assert recipes.tables() == {**rlfat2020.tables(), **comparison.tables()}
-    assert set(recipes.tables()) == {"rlfat-1b", "rlfat-1c", "methods"}
-    assert tuple(row.title for row in recipes.tables()["methods"].rows) == EVERY_METHOD
+def test_the_table_of_all_methods_has_them_all():
+    assert set(comparison.tables()) == {"methods"}
+    for setting in comparison.tables()["methods"].settings.values():
+        assert tuple(setting.rows) == EVERY_METHOD
 
 
 @every
@@ -497,13 +515,52 @@ def _steps_of_attack(run: Run, ball: Linf, step_size: float | None) -> None:
 
 @pytest.mark.parametrize("run", small.recipes().values(), ids=small.recipes().keys())
 def test_the_small_runs_have_the_settings_they_are_known_by(run):
-    assert run.data == (CIFAR100(first=5_000) if "cifar100" in run.name else CIFAR10(first=5_000))
+    data = run.name.split("-")[-2]
+    assert run.data == {
+        "cifar10": CIFAR10(first=5_000), "cifar100": CIFAR100(first=5_000), "svhn": SVHN(first=5_000),
+        "stl10": STL10(), "imagenette": Imagenette(size=64),
+    }[data]  # fmt: skip
     assert run.model == PreActResNet18(width=16)
-    assert (run.epochs, run.steps, run.batch) == (50, None, 128)
+    assert (run.epochs, run.steps, run.batch) == (10 if data in ("stl10", "imagenette") else 50, None, 128)
     assert run.optimizer == Adam(lr=1e-3)
-    assert run.augment == Augment(flip=True)
+    assert run.augment == Augment(flip=data != "svhn")
     assert run.validation == Validation(images=500, attack=PGD(steps=10))
     _steps_of_attack(run, Linf(8 / 255), 2 / 255)
+
+
+# those of today's good practice
+
+
+@pytest.mark.parametrize("run", modern.recipes().values(), ids=modern.recipes().keys())
+def test_the_modern_runs_have_the_settings_they_are_known_by(run):
+    cifar100 = "cifar100" in run.name
+    mean, deviation = ((0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762)) if cifar100 else (_MEAN, _DEVIATION)
+    assert run.data == (CIFAR100() if cifar100 else CIFAR10())
+    assert run.model == PreActResNet18(64, mean, deviation)
+    assert (run.epochs, run.steps, run.batch) == (110, None, 128)
+    assert run.optimizer == SGD(lr=0.1, momentum=0.9, weight_decay=5e-4, schedule=run.optimizer.schedule)
+    assert _rates(run, 100, 105) == pytest.approx([0.1, 0.01, 0.01, 0.001])
+    assert run.augment == Augment(flip=True, crop=4, padding="reflect", cutout=0)
+    assert run.average == EMA(decay=0.995)
+    assert run.validation == Validation(images=1_000, attack=PGD(Linf(8 / 255), steps=10))
+    objective = _inmost(run.objective)
+    if type(objective) in (PGDAT, TRADES, RLFATP, RLFATT, RAT):
+        assert (objective.batch_norm, objective.attack.steps, objective.attack.step_size) == ("eval", 10, 2 / 255)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("name", "data", "folder"),
+    [("cifar10", CIFAR10(), "cifar-10-batches-py"), ("cifar100", CIFAR100(), "cifar-100-python")],
+)
+def test_the_modern_runs_normalise_by_their_datas_mean_and_deviation(name, data, folder):
+    root = os.environ.get("HARDY_DATA")
+    if not root or not (Path(root) / folder).is_dir():
+        pytest.skip(f"$HARDY_DATA has no {folder}")
+    model, x = modern.recipes()[f"pgdat-{name}-modern"].model, data.load(Path(root), offline=True)[0].x()
+    assert model.mean == pytest.approx(x.mean((0, 2, 3), dtype=torch.float64).tolist(), abs=1e-4)
+    deviations = [float(x[:, channel].double().std()) for channel in range(3)]
+    assert model.deviation == pytest.approx(deviations, abs=1e-3)
 
 
 @pytest.mark.parametrize("run", digits.recipes().values(), ids=digits.recipes().keys())

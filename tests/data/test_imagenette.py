@@ -172,6 +172,7 @@ def test_the_real_images_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert (len(train), len(test)) == (9_469, 3_925)
     assert "the release has" not in train.origin
     assert 300 < int(test.labels.bincount().min()) < 450
+    assert int(test.labels[:1000].bincount().min()) > 70  # any first ones are of all classes
     assert 0.4 < float(test.x().mean()) < 0.55
     assert torch.equal(Imagenette(size=32).load(offline=True)[1].images, test.images)
     folder = next(Path(DATA).glob("imagenette2*"))

@@ -54,6 +54,17 @@ def test_taking_keeps_images_labels_and_indices_together():
     assert split.take(split.labels == 1).indices.tolist() == [1, 4]
 
 
+def test_interleaved_images_are_of_all_classes_in_proportion_from_the_beginning_on():
+    split = made([0] * 8 + [1] * 4 + [2] * 4)
+    mixed = split.interleaved()
+    assert sorted(mixed.indices.tolist()) == list(range(16))
+    for first in (4, 8, 12):
+        assert mixed.labels[:first].bincount(minlength=3).tolist() == [first // 2, first // 4, first // 4]
+    for label in range(3):
+        of_class = mixed.indices[mixed.labels == label].tolist()
+        assert of_class == sorted(of_class)
+
+
 def test_holding_out_parts_the_images_and_keeps_their_order():
     split = made([0, 1, 2] * 20)
     rest, held = split.hold_out(17, seed=3)

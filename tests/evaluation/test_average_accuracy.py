@@ -38,6 +38,12 @@ def test_attacks_that_break_the_same_images_have_wilsons_interval():
     assert (made.value, made.low, made.high) == pytest.approx((0.3, *wilson(3, 10)))
 
 
+def test_attacks_on_different_numbers_of_images_count_alike_and_the_least_number_is_said():
+    made = average_accuracy([of(8), of(1, 4)], ["pgd", "nattack"])
+    assert (made.value, made.n) == (pytest.approx((0.8 + 0.25) / 2), 4)
+    assert made.low == pytest.approx((wilson(8, 10)[0] + wilson(1, 4)[0]) / 2)
+
+
 def test_a_network_that_nothing_is_left_of_has_an_interval_all_the_same():
     made = average_accuracy([of(0), of(0)], ["pgd", "cw"])
     assert (made.value, made.low) == (0.0, 0.0)
@@ -59,7 +65,6 @@ def test_the_interval_is_never_narrower_than_that_of_the_images_own_means(seed):
     [
         ([], [], "names"),
         ([of(1)], ["a", "b"], "one for each row, of which there are 1"),
-        ([of(1), of(1, 20)], ["a", "b"], "accuracies with intervals, each on 10 images"),
         ([of(1), replace(of(1), low=None)], ["a", "b"], "accuracies with intervals"),
     ],
 )

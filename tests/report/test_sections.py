@@ -11,6 +11,7 @@ from hardy.report.collect import collect
 from hardy.report.document import Commands, Drawn, Folded, Grid, Items, Paragraph
 from hardy.report.sections import report
 from hardy.report.subjects import subjects
+from hardy.report.tables import Printed
 from hardy.report.training import duration
 
 AUTOATTACK = {"attack": {"type": "AutoAttack"}, "summary": "AutoAttack, standard", "judge": "any"}
@@ -126,18 +127,17 @@ def test_runs_of_one_name_are_told_apart_by_the_folder_above(tmp_path):
 def test_the_papers_numbers_stand_beside_ours_with_their_difference(tmp_path):
     folder = run(tmp_path / "a", [row(value=0.9), row("accuracy under pgd-20", 0.4)])
     numbers = [
-        PaperNumber("Table 1", "clean", 0.85, "Table 1", None, None, ""),
+        PaperNumber("Table 1", "clean", Printed(0.85, "Table 1"), None, None, ""),
         PaperNumber(
-            "Table 1", "PGD", 0.45, "Table 1", {"type": "PGD", "steps": 20}, "last", "Not the paper's setting."
+            "Table 1", "PGD", Printed(0.45, "Table 1"), {"type": "PGD", "steps": 20}, "last", "Not the paper's setting."
         ),
-        PaperNumber("Table 1", "CW", 0.35, "Table 1", {"type": "CW"}, "last", "Not the paper's setting."),
+        PaperNumber("Table 1", "CW", Printed(0.35, "Table 1"), {"type": "CW"}, "last", "Not the paper's setting."),
     ]
     section = made(tmp_path, papers={str(folder): numbers})["papers"]
     assert tables(section)[0].rows == (
         ("a", "0", "clean", "85.00", "90.0", "[80.0, 100.0]", "+5.0", "100"),
         ("a", "0", "PGD", "45.00", "40.0", "[30.0, 50.0]", "-5.0", "100"),
-        ("a", "0", "CW", "35.00", "–", "–", "–", "–"),
-    )
+    )  # and none for what was not measured
     assert [block.text for block in everything(section, Paragraph)] == ["Not the paper's setting."]
 
 
@@ -282,7 +282,9 @@ def test_rows_of_weights_that_were_trained_on_since_are_left_out(tmp_path):
 )
 def test_a_number_of_another_setting_is_not_put_beside_the_papers(tmp_path, settings):
     folder = run(tmp_path / "a", [row("accuracy under pgd-20", 0.4, settings=settings)])
-    papers = {str(folder): [PaperNumber("Table 1", "PGD", 0.45, "Table 1", {"type": "PGD", "steps": 20}, "last", "")]}
+    papers = {
+        str(folder): [PaperNumber("Table 1", "PGD", Printed(0.45, "Table 1"), {"type": "PGD", "steps": 20}, "last", "")]
+    }
     sections = made(tmp_path, papers=papers)
     assert "40.0" not in str(sections.get("papers"))
 

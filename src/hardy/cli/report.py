@@ -17,6 +17,7 @@ from hardy.cli.flags import parse
 from hardy.describe import fingerprint, rebuild, require
 from hardy.errors import UsageError
 from hardy.files import write_text
+from hardy.jobs.measures import Accuracy
 from hardy.models.published import about, published
 from hardy.recipes import tables
 from hardy.report.accuracy import PaperNumber, Papers
@@ -123,18 +124,19 @@ def _papers(runs: Sequence[Kept]) -> Papers:
     numbers: dict[str, list[PaperNumber]] = {}
     told = {kept.place: _without_seed(kept.told.get("run")) for kept in runs}
     for table in tables().values():
-        for row in table.rows:
-            for scale, run in row.runs.items():
-                same = fingerprint(replace(run, seed=0))
-                other = f"Measured at scale {scale}, not in the paper's setting: {table.scales[scale]}."
-                note = "" if scale == "paper" else other
+        for scale, setting in table.settings.items():
+            other = f"Measured at scale {scale}, not in the paper's setting: {setting.says}."
+            note = "" if scale == "paper" else other
+            for title, (part, row) in setting.rows.items():
+                if row.of != "each":
+                    continue  # which of several seeds it is, a run alone does not tell
                 found = [
-                    PaperNumber(
-                        table.title, column.title, cell.value, cell.place, *_described(column.attacks[scale]), note
-                    )
-                    for column in table.columns
-                    if (cell := table.cells.get((row.title, column.title))) is not None
+                    PaperNumber(table.title, column.title, printed, *_described(column.measure.attack), note)
+                    for column in part.columns
+                    if isinstance(column.measure, Accuracy)
+                    and (printed := table.cells.get((title, column.title))) is not None
                 ]
+                same = fingerprint(replace(row.run, seed=0)) if found else ""
                 for place, settings in told.items():
                     if found and settings == same:
                         numbers.setdefault(place, []).extend(found)

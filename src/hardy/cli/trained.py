@@ -1,14 +1,13 @@
 """Trained: the run that made a network, where that is known, what it learnt from, and in which settings two runs differ."""
 
 import dataclasses
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hardy.cli.console import shown
 from hardy.cli.several import Several
 from hardy.data.split import Split
-from hardy.describe import counted, rebuild
+from hardy.describe import rebuild
 from hardy.errors import UsageError
 from hardy.models.checkpoints import find_weights, read_weights
 from hardy.models.published import about, published
@@ -54,10 +53,7 @@ def learnt_from(source: Path, made: Several, test: Split) -> tuple[Split, str]:
         return part, unknown
     if made.data is not None and run.data.load(made.data_root, offline=made.offline)[1].origin != test.origin:
         raise UsageError(f"{source} was trained on other data than --data names ({test.origin}); leave --data out.")
-    images = TrainingImages.load(run, made.data_root, offline=made.offline)
-    held_out = len(images.held_out) if images.held_out is not None else 0
-    without = f"; {counted(held_out, 'held-out image')} not among them" if held_out else ""
-    return replace(images.part, origin=images.part.origin + without), ""
+    return TrainingImages.load(run, made.data_root, offline=made.offline).learnt, ""
 
 
 def differences(one: Any, other: Any, name: str = "", usual: tuple[Any, Any] | None = None) -> list[str]:

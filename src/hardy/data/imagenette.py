@@ -67,7 +67,7 @@ class Imagenette(Dataset):
         return _COUNTS["train"]
 
     def load(self, root: Path | None = None, *, offline: bool = False) -> tuple[Split, Split]:
-        """(train, test). See `Dataset.load`.
+        """(train, test); test images in an order of which every beginning has the classes in proportion. See `Dataset.load`.
 
         Raises: also UsageError for a folder that lacks a class, or a damaged image.
         """
@@ -79,7 +79,7 @@ class Imagenette(Dataset):
             other = "" if len(split) == of_release else f" (the release has {of_release:,})"
             origin = f"Imagenette {name}, {len(split):,} images{other} {found.origin}; {how}"
             made.append(replace(split, origin=origin))
-        return made[0], made[1]
+        return made[0], made[1].interleaved()
 
     def _find(self, root: Path | None) -> Found | None:
         """The release's folder as it lies on disk, of those in the first place that has any."""

@@ -70,6 +70,10 @@ class Split:
         """Some of the images, in the order of `index` (int64 or bool)."""
         return replace(self, images=self.images[index], labels=self.labels[index], indices=self.indices[index])
 
+    def interleaved(self) -> "Split":
+        """All images in an order of which every beginning has the classes in proportion; those of a class keep theirs."""
+        return self.take(_interleaving(self.labels, len(self.classes)))
+
     def x(self, index: Tensor | slice = slice(None)) -> Images:
         """Images as the networks take them."""
         return self.images[index].to(torch.float32) / 255
@@ -82,15 +86,18 @@ class Split:
         if not 0 <= count < len(self):
             raise UsageError(f"{count} images were to be held out of {len(self)}; it must be at least 0 and fewer.")
         order = Noise.of_batch(1, seed, purpose="hold-out").permutation(len(self))[0].to(self.labels.device)
-        # within a class images stand in random order at equal spacing: any prefix of the merged order is stratified
-        labels = self.labels[order]
-        place = torch.empty(len(self), dtype=torch.float64, device=labels.device)
-        for label in range(len(self.classes)):
-            of_class = (labels == label).nonzero().squeeze(1)
-            spacing = torch.arange(len(of_class), dtype=torch.float64, device=labels.device)
-            place[of_class] = (spacing + 0.5) / len(of_class)
-        order = order[place.argsort(stable=True)]
+        order = order[_interleaving(self.labels[order], len(self.classes))]
         return self.take(order[count:].sort().values), self.take(order[:count].sort().values)
+
+
+def _interleaving(labels: Labels, classes: int) -> Tensor:
+    """int64 (N,), an order of the labels in which those of each class stand at equal spacing: any beginning is stratified."""
+    place = torch.empty(len(labels), dtype=torch.float64, device=labels.device)
+    for label in range(classes):
+        of_class = (labels == label).nonzero().squeeze(1)
+        spacing = torch.arange(len(of_class), dtype=torch.float64, device=labels.device)
+        place[of_class] = (spacing + 0.5) / len(of_class)
+    return place.argsort(stable=True)
 
 
 def batches(

@@ -7,13 +7,15 @@ Differs: the unit of that table, "x 1e-5" of an L2 distance, cannot be that of t
          are given, and no difference to the table is computed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hardy.attacks.attack import Attack, Forward
+from hardy.attacks.attack import Attack, Forward, Iterative
+from hardy.attacks.informative import Coupled
 from hardy.data.split import Split
 from hardy.describe import require
 from hardy.errors import UsageError
@@ -24,7 +26,7 @@ from hardy.evaluation.rows import Meter, Row
 from hardy.models.classifier import frozen
 from hardy.randomness import Noise
 from hardy.results import Measurement
-from hardy.types import Images
+from hardy.types import Images, Labels
 
 L2_UNIT = "L2, pixels in [0, 1]"
 SQUARED_UNIT = "squared pixels in [0, 1]"
@@ -45,8 +47,9 @@ def perturbation_distances(
     """Distances of the second and further attacks from the first after each number of steps: two rows for each, means over all
     images with their 95 % interval.
 
-    attacks: by their names in rows. All use the same random numbers. A row's settings have "steps", "attack" and "from".
-    tell: progress, in images times steps.
+    attacks: by their names in rows. All use the same random numbers. Where one of them moves a batch together, all see the
+    images in groups of its size, in order. A row's settings have "steps", "attack" and "from". tell: progress, in images times
+    steps.
 
     Raises: UsageError for fewer than two attacks, counts below 1 or beyond an attack's own, attacks of several stages or that
     do not start at the same images, or what `check_network` raises.
@@ -55,15 +58,16 @@ def perturbation_distances(
     require(
         len(attacks) >= 2, "attacks", list(attacks), "two attacks or more, the first being what others are held against"
     )
-    paths = {name: one_path(attack, counts) for name, attack in attacks.items()}
+    for attack in attacks.values():
+        _check_path(attack, counts)
     check_network(model, split)
-    (reference, *others), noise, done = paths, Noise(seed, split.indices, purpose="evaluation"), 0
+    (reference, *others), noise, done = attacks, Noise(seed, split.indices, purpose="evaluation"), 0
     meter = Meter(model)
     differences: dict[tuple[str, int], list[Tensor]] = {(name, count): [] for name in others for count in counts}
 
     def differing(which: Tensor) -> dict[tuple[str, int], Tensor]:
         x, y, found = split.x(which), split.labels[which], {}
-        walks = [walk(meter.network, path, x, y, noise[which], (0, *counts)) for path in paths.values()]
+        walks = [_walk(meter.network, attack, x, y, noise[which], (0, *counts)) for attack in attacks.values()]
         for at in zip(*walks, strict=True):
             (count, first), *rest = at
             for name, (_, x_adv) in zip(others, rest, strict=True):
@@ -77,8 +81,13 @@ def perturbation_distances(
 
     everything = torch.arange(len(split), device=split.labels.device)
     with frozen(model):
-        room = Room(usable_batch(model, split, batch))
-        for which, found in room.parts(differing, everything):
+        group = max((attack.group or 0 for attack in attacks.values()), default=0)
+        made: Iterable[tuple[Tensor, dict[tuple[str, int], Tensor]]] = (
+            ((which, differing(which)) for which in everything.split(group))  # the same groups whatever the batch
+            if group
+            else Room(usable_batch(model, split, batch)).parts(differing, everything)
+        )
+        for which, found in made:
             done += len(which) * counts[-1]
             for key, values in found.items():
                 differences[key].append(values)
@@ -94,6 +103,25 @@ def perturbation_distances(
         rows.append(Row(f"L2 distance {after}", run, about, costs).mean(l2, L2_UNIT))
         rows.append(Row(f"mean squared difference {after}", run, about, costs).mean(squared, SQUARED_UNIT))
     return rows
+
+
+def _check_path(attack: Attack, counts: Sequence[int]) -> None:
+    """Raises UsageError unless the attack's images after each count can be had."""
+    if isinstance(attack, Coupled):
+        require(counts[-1] <= attack.steps, "steps", counts[-1], f"at most {attack.steps}, those of the attack")
+    else:
+        one_path(attack, counts)
+
+
+def _walk(
+    f: Forward, attack: Attack, x: Images, y: Labels, noise: Noise, counts: Sequence[int]
+) -> Iterator[tuple[int, Images]]:
+    """`walk`, and the same of an attack that moves a batch together, made anew for each count."""
+    if isinstance(attack, Coupled):
+        made = {count: replace(attack, steps=count) for count in counts}  # type: ignore[type-var]  # concrete ones are settings
+        return ((count, shorter.perturb(f, x, y, noise)) for count, shorter in made.items())
+    assert isinstance(attack, Iterative)
+    return walk(f, attack, x, y, noise, counts)
 
 
 def _both(x_adv: Images, other: Images) -> Tensor:

@@ -3,5 +3,7 @@
 from hardy.jobs.diagnose import Diagnose
 from hardy.jobs.job import Evaluate, Job, Place, Train
 from hardy.jobs.queue import Failure, run_jobs, state_of
+from hardy.jobs.study import Analyse
+from hardy.jobs.timing import Time
 
-__all__ = ["Diagnose", "Evaluate", "Failure", "Job", "Place", "Train", "run_jobs", "state_of"]
+__all__ = ["Analyse", "Diagnose", "Evaluate", "Failure", "Job", "Place", "Time", "Train", "run_jobs", "state_of"]

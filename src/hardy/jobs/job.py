@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from hardy.attacks.attack import Attack
+from hardy.attacks.informative import Coupled
 from hardy.describe import fingerprint, settings
 from hardy.errors import HardyError, UsageError
 from hardy.jobs.measure import about_weights, known, measured
@@ -58,6 +59,17 @@ def _holds(path: Path, run: Run) -> bool:
     return False
 
 
+def passes_of(attack: Attack | None, n: int) -> tuple[float, float]:
+    """(forward, backward) passes of an attack on n images, if none of them is broken early; without an attack n forwards."""
+    if attack is None:
+        return n, 0
+    if isinstance(attack, Coupled):
+        return n * attack.steps, n * attack.steps
+    forwards = sum(stage.iterations * stage.copies for stage in attack.stages)
+    backwards = sum(stage.iterations for stage in attack.stages if stage.copies == 1)
+    return n * forwards, n * backwards
+
+
 class Job(ABC):
     """Concrete ones are settings, so that another process can be told of them."""
 
@@ -70,6 +82,11 @@ class Job(ABC):
     def needs(self) -> "tuple[Job, ...]":
         """What must be done before."""
         return ()
+
+    @property
+    def passes(self) -> tuple[float, float] | None:
+        """(forward, backward) passes of single images that it makes, at most; None where they are not counted before."""
+        return None
 
     @abstractmethod
     def done(self) -> bool:
@@ -105,6 +122,11 @@ class Train(Job):
         """The weights that are measured."""
         return self.folder / "last.safetensors"
 
+    @property
+    def about(self) -> dict[str, Any]:
+        """What rows say of these weights; empty where there are none that can be read."""
+        return _told(self.weights)[1]
+
     def done(self) -> bool:
         header, _ = _told(self.weights)
         with contextlib.suppress(UsageError):
@@ -136,12 +158,15 @@ class Evaluate(Job):
     def needs(self) -> tuple[Job, ...]:
         return (self.train,)
 
+    @property
+    def passes(self) -> tuple[float, float]:
+        return passes_of(self.attack, self.n)
+
     def result(self) -> Measurement | None:
         """The measured row, where it is there already; weights whose training has not come to its end have none."""
         if not self.train.done():
             return None
-        _, about = _told(self.train.weights)
-        about = {**about, "precision": self.precision}
+        about = {**self.train.about, "precision": self.precision}
         return known(self.train.folder / "results.jsonl", about, self.attack, self.n)
 
     def done(self) -> bool:

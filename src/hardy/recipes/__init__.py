@@ -2,7 +2,23 @@
 
 from hardy.errors import unknown
 from hardy.objectives import AWP
-from hardy.recipes import comparison, digits, folder, infofeature2021, rat2021, references, rlfat2020, small
+from hardy.recipes import (
+    comparison,
+    digits,
+    folder,
+    infofeature2021,
+    infofeature2021_figures,
+    infofeature2021_tables,
+    modern,
+    rat2021,
+    rat2021_corruptions,
+    rat2021_figures,
+    rat2021_tables,
+    references,
+    rlfat2020,
+    rlfat2020_tables,
+    small,
+)
 from hardy.recipes.table import Table
 from hardy.training.run import Run
 
@@ -10,13 +26,16 @@ _AWP = "awp-"
 
 
 def recipes() -> dict[str, Run]:
-    """Every recipe by its name: <method>-<data>[-small], or <method>-<data>-<paper> where other papers have that method, too."""
+    """Every recipe by its name: <method>-<data>, also with -small or -modern, or with -<paper> where other papers have that
+    method, too.
+    """
     return {
         **digits.recipes(),
         **rlfat2020.recipes(),
         **infofeature2021.recipes(),
         **rat2021.recipes(),
         **references.recipes(),
+        **modern.recipes(),
         **small.recipes(),
         **folder.recipes(),
     }
@@ -40,7 +59,16 @@ def recipe(name: str) -> Run:
 
 def tables() -> dict[str, Table]:
     """Every table by its name."""
-    return {**rlfat2020.tables(), **comparison.tables()}
+    modules = (
+        rlfat2020_tables,
+        infofeature2021_tables,
+        infofeature2021_figures,
+        rat2021_tables,
+        rat2021_corruptions,
+        rat2021_figures,
+        comparison,
+    )
+    return {name: table for module in modules for name, table in module.tables().items()}
 
 
 __all__ = ["recipe", "recipes", "tables"]

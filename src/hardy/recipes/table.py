@@ -1,81 +1,136 @@
-"""Table: a table of a paper as data: rows are runs, columns measurements, cells the paper's numbers and their places."""
+"""Table: a table or figure of a paper as data: rows are runs, columns measures, cells the paper's numbers and their places."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Literal, get_args
 
-from hardy.attacks import Attack
+from hardy.attacks import AutoAttack
 from hardy.attacks.balls import Ball
 from hardy.errors import unknown
 from hardy.evaluation.diagnosis import Plan
+from hardy.jobs.measures import Accuracy, Measure
+from hardy.report.tables import Printed
 from hardy.training.run import Run
 
 Scale = Literal["smoke", "small", "paper"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
+Also = Literal["autoattack", "diagnosis"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method: its title in the table, and the run that stands for it at each scale."""
+    """A method: its title in the table, and its run. of: each seed's network, or the best or worst of all seeds'."""
 
     title: str
-    runs: Mapping[Scale, Run]
+    run: Run
+    of: Literal["each", "best", "worst"] = "each"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A measurement: its title in the table, its attack's name, and at each scale the attack and how many test images it gets.
-
-    An attack of None is none: clean accuracy. Images are the first ones of the test set.
-    """
+    """A number of each row. x, panel: where it stands in a figure of lines."""
 
     title: str
-    name: str
-    attacks: Mapping[Scale, Attack | None]
-    images: Mapping[Scale, int]
+    measure: Measure
+    x: float | None = None
+    panel: str = ""
 
 
 @dataclass(frozen=True)
-class Diagnosed:
-    """The diagnosis that stands beside each row: the ball in which attacks look, and how much is done."""
+class Beside:
+    """What can stand beside a paper's columns: AutoAttack in that ball on so many images, and a diagnosis by that plan."""
 
     ball: Ball
+    images: int
     plan: Plan
+
+    @property
+    def autoattack(self) -> Column:
+        """AutoAttack's column."""
+        return Column("AutoAttack", Accuracy("autoattack", AutoAttack(self.ball), self.images))
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A number of the paper, as a fraction, and where in the paper it stands."""
+class Part:
+    """Rows that are judged by the same images, with their columns. title: of the data set, where a table has several parts.
 
-    value: float
-    place: str
+    Columns have the same titles in all parts of a table.
+    """
+
+    rows: tuple[Row, ...]
+    columns: tuple[Column, ...]
+    beside: Beside
+    title: str = ""
+
+    def named(self, row: Row) -> str:
+        """The row's title in the table."""
+        return f"{row.title}, {self.title}" if self.title else row.title
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A table at one scale. says: what that is, in words."""
+
+    says: str
+    parts: tuple[Part, ...]
+
+    @property
+    def rows(self) -> dict[str, tuple[Part, Row]]:
+        """Every row by its title in the table, with the part that it is in."""
+        return {part.named(row): (part, row) for part in self.parts for row in part.rows}
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The titles of all columns."""
+        return tuple(column.title for column in self.parts[0].columns)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """How a table is drawn that stands for a figure: lines over the columns' x, in these panels, or bars where there is no x.
+
+    panels: the label of each one's y axis, by its title. x_label: of lines; None for bars.
+    """
+
+    panels: Mapping[str, str]
+    x_label: str | None = None
 
 
 @dataclass(frozen=True)
 class Table:
     """A table of a paper. A row or cell that the paper has not is there without a number.
 
-    scales: what each scale is, in words, for those that the table has; numbers of different scales never stand in one table.
-    diagnoses: at each scale, where each row's verdict is given.
+    settings: by scale, for those that it has; numbers of different scales never stand in one table. cells: the paper's numbers
+    by the titles of row and column. ranked_by: the column by which the best and worst of several seeds are told. always: what
+    stands beside its columns unasked. notes: what a reader should know of it, in sentences.
     """
 
     name: str
     title: str
-    rows: tuple[Row, ...]
-    columns: tuple[Column, ...]
-    cells: Mapping[tuple[str, str], Cell]  # by the titles of row and column
-    scales: Mapping[Scale, str]
-    diagnoses: Mapping[Scale, Diagnosed] = field(default_factory=dict)
+    settings: Mapping[Scale, Setting]
+    cells: Mapping[tuple[str, str], Printed]
+    ranked_by: str | None = None
+    always: tuple[Also, ...] = ()
+    notes: tuple[str, ...] = ()
+    drawn: Drawn | None = None
 
 
 def cells_of(
-    place: str, columns: tuple[str, ...], percentages: Mapping[str, tuple[float, ...]]
-) -> dict[tuple[str, str], Cell]:
-    """Cells from the rows of a printed table in per cent."""
+    place: str,
+    columns: Iterable[str],
+    printed: Mapping[str, tuple[float, ...]],
+    *,
+    unit: str = "fraction",
+    digits: int = 2,
+) -> dict[tuple[str, str], Printed]:
+    """Cells from the rows of a printed table; fractions are printed in per cent. digits: after the point, as printed."""
+    titles = tuple(columns)
     return {
-        (row, column): Cell(round(value / 100, 6), f"{place}, {row}, {column}")
-        for row, values in percentages.items()
-        for column, value in zip(columns, values, strict=True)
+        (row, column): Printed(
+            round(value / 100, 6) if unit == "fraction" else value, f"{place}, {row}, {column}", unit, digits
+        )
+        for row, values in printed.items()
+        for column, value in zip(titles, values, strict=True)
     }
 
 

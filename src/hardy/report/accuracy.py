@@ -8,7 +8,7 @@ from hardy.describe import counted
 from hardy.report.collect import Found
 from hardy.report.document import Block, Items, Paragraph, Section, grid
 from hardy.report.subjects import Subject, measured_as
-from hardy.report.tables import HEADS, Line, percent
+from hardy.report.tables import HEADS, Line, Printed, percent
 from hardy.results import Measurement, of_json
 
 _UNDER = "accuracy under "
@@ -29,8 +29,7 @@ class PaperNumber:
 
     table: str
     column: str
-    value: float
-    place: str
+    printed: Printed
     attack: Any
     judge: str | None
     note: str
@@ -130,10 +129,10 @@ def beside_papers(subjects: Sequence[Subject], papers: Papers, found: Found) -> 
     for subject in subjects:
         for paper in papers.get(subject.kept.place, ()) if _as_in_papers(subject) else ():
             row = next((row for row in subject.rows if _is_of(row, paper)), None)
+            if row is None:
+                continue  # what is missing has a section of its own
             seed = subject.kept.told.get("run", {}).get("seed", 0)
-            lines.setdefault(paper.table, []).append(
-                Line(subject.name, paper.column, seed, paper.value, paper.place, row)
-            )
+            lines.setdefault(paper.table, []).append(Line(subject.name, paper.column, seed, paper.printed, row))
             if paper.note and paper.note not in notes.setdefault(paper.table, []):
                 notes[paper.table].append(paper.note)
     blocks: list[Block] = []
@@ -174,14 +173,7 @@ def _of_tables(found: Found) -> list[Block]:
                     f"A row of table {row['table']} could not be read by this version, and is passed over."
                 )
                 continue
-            line = Line(
-                row["row"],
-                row["column"],
-                row.get("seed", 0),
-                row.get("paper"),
-                str(row.get("place", "")),
-                measured,
-            )
+            line = Line(row["row"], row["column"], row.get("seed", 0), _printed(row), measured)
             groups.setdefault((row["table"], row["scale"]), []).append(line)
     made: list[Block] = []
     for (table, scale), lines in groups.items():
@@ -189,3 +181,11 @@ def _of_tables(found: Found) -> list[Block]:
             cells = [line.cells() for line in lines]
             made.append(grid(f"{table} at scale {scale}, {counted(len(lines), 'number')}", HEADS, cells, left=3))
     return made
+
+
+def _printed(row: Mapping[str, Any]) -> Printed | None:
+    """The paper's number beside a row of a table; of an older version it is a fraction."""
+    if row.get("paper") is None:
+        return None
+    unit, digits = row.get("paper unit", "fraction"), row.get("digits", 2)
+    return Printed(row["paper"], str(row.get("place", "")), str(unit), digits if isinstance(digits, int) else 2)

@@ -9,6 +9,7 @@ import torch
 
 from hardy.data.extra import extra_batches
 from hardy.data.split import Split, batches
+from hardy.describe import counted
 from hardy.randomness import Noise
 from hardy.training.run import Run
 from hardy.types import Images, Labels
@@ -34,6 +35,13 @@ class TrainingImages:
             else:
                 held_out = unused if len(unused) == wanted else unused.hold_out(wanted, run.seed)[1]
         return TrainingImages(part, held_out, None if run.extra is None else run.extra.load(part))
+
+    @property
+    def learnt(self) -> Split:
+        """The data set's own images that are learnt from; their origin says how many were held out."""
+        held_out = 0 if self.held_out is None else len(self.held_out)
+        without = f"; {counted(held_out, 'held-out image')} not among them" if held_out else ""
+        return replace(self.part, origin=self.part.origin + without)
 
     def to(self, device: torch.device) -> "TrainingImages":
         """The same images on another device."""
