@@ -94,12 +94,10 @@ def test_what_is_written_for_robustbench_is_the_network_and_plain_tensors(capsys
     x = Noise.of_batch(5).uniform((3, 32, 32))
     with torch.no_grad():
         expected = hardy.load(file)(x)
-        bare = dataclasses.replace(architecture, mean=(), deviation=())
-        assert torch.equal(load_foreign(cifar10 / "rb" / "Me2024Robust.pt", bare).model(x), expected)
+        assert torch.equal(load_foreign(cifar10 / "rb" / "Me2024Robust.pt", architecture).model(x), expected)
         network = runpy.run_path(str(cifar10 / "rb" / "network.py"))["network"]()
-        network.load_state_dict({name: value for name, value in state.items() if name not in ("mu", "sigma")})
+        network.load_state_dict(state)  # as a stranger does it: no buffer too many
         assert torch.equal(network(x), expected)
-    assert ("mu" in state) == bool(architecture.mean)
     assert "all 30 images" in ran.out
     assert "Not yet a claim: AutoAttack was not measured in Linf 8/255" in ran.out
     assert "Left open, for you to say by flags: link, name, authors, venue, reported." in ran.out
@@ -147,6 +145,38 @@ def test_the_numbers_of_the_claim_are_rows_of_these_very_weights(capsys, cifar10
     assert "Left open" not in ran.out
 
 
+def test_a_class_of_the_zoo_gets_its_normalisation_as_buffers(capsys, cifar10):
+    architecture = resnet_18(64, mean=(0.49, 0.48, 0.45), deviation=(0.25, 0.24, 0.26))
+    trained_on_cifar10(cifar10 / "run", architecture)
+    ran = run(capsys, "export", cifar10 / "run", "--to", "robustbench", "--out", cifar10 / "rb", "--name", "M")
+    assert ran.code == 0, ran.err
+    assert sorted(path.name for path in (cifar10 / "rb").iterdir()) == ["M.json", "M.pt", "claim.md"]
+    state = torch.load(cifar10 / "rb" / "M.pt", weights_only=True)
+    assert state["mu"].flatten().tolist() == pytest.approx([0.49, 0.48, 0.45])
+    assert "in a subclass that normalises by the buffers mu and sigma" in (cifar10 / "rb" / "claim.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("told", "unreliable"),
+    [
+        ([("no sign", "Linf 4/255")], None),  # nothing was measured in the claim's ball
+        ([("masked", "L2 0.5")], True),
+        ([("masked", "L2 0.5"), ("no sign", "Linf 8/255")], False),
+        ([("no sign", "L2 0.5"), ("suspicious", "Linf 8/255")], True),
+    ],
+)
+def test_a_verdict_in_another_ball_is_none_on_this_one_unless_it_is_bad(capsys, cifar10, told, unreliable):
+    file = trained_on_cifar10(cifar10 / "run", resnet_18(2))
+    for i, (verdict, ball) in enumerate(told):
+        found = {"verdict": verdict, "why": "So.", "ball": ball, "n": 20, "signs": [], "weights sha256": digest(file)}
+        (cifar10 / "run" / f"diagnosis-{i}.json").write_text(json.dumps(found))
+    ran = run(capsys, "export", cifar10 / "run", "--to", "robustbench", "--out", cifar10 / "rb", "--name", "M")
+    assert ran.code == 0, ran.err
+    assert json.loads((cifar10 / "rb" / "M.json").read_text())["unreliable"] is unreliable
+    doubted = "on masked gradients is" in ran.out
+    assert doubted == ("**Unreliable.**" in (cifar10 / "rb" / "claim.md").read_text()) == bool(unreliable)
+
+
 def accuracy(file: Path) -> float:
     """Of the images that the fixture made, by hand."""
     _, test = CIFAR10().load()
@@ -174,6 +204,7 @@ def test_the_threat_model_is_that_of_training_or_what_is_asked_for(capsys, cifar
         ({"extra": {"type": "Extra", "path": "1m.npz"}}, (), None),
         ({"extra": {"type": "Extra", "path": "1m.npz"}}, ("--additional-data", "False"), False),
         ({"unknown": 1}, (), None),
+        ({"data": {"type": "Digits"}}, (), None),  # of what it learnt from, nothing is known at RobustBench
         ({}, (), False),
         ({}, ("--additional-data", "True"), True),
     ],
@@ -231,7 +262,8 @@ def test_a_card_lies_beside_the_very_file_that_was_measured(capsys, trained, tmp
     text = (out / "README.md").read_text()
     assert "| pgd-2 | " in text
     assert digest(trained / "last.safetensors") in text
-    assert "These are its last weights." in text
+    header = read_weights(trained / "last.safetensors")[1]
+    assert f"These are its last weights, after {header['step']} of {header['steps']} steps." in text
     told = json.loads((out / "config.json").read_text())
     assert told["model"] == {"type": "SmallCNN", "width": 2, "mean": [], "deviation": []}
     assert told["run"]["name"] == "quick"
@@ -281,8 +313,9 @@ def test_weights_of_another_run_beside_a_runs_record_get_none_of_it(capsys, trai
 
 def test_ones_own_network_is_exported_without_a_file_of_layers(capsys, tmp_path, monkeypatch):
     (tmp_path / "ownnet.py").write_text(
-        "from torch import nn\n\n\ndef build(num_classes):\n"
-        "    return nn.Sequential(nn.Conv2d(1, 2, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, num_classes))\n"
+        "from torch import nn\n\n\ndef build():\n"
+        "    layers = nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(2, 10)\n"
+        "    return nn.Sequential(*layers)\n"
     )
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -294,7 +327,12 @@ def test_ones_own_network_is_exported_without_a_file_of_layers(capsys, tmp_path,
         "config.json",
         "model.safetensors",
     ]
+    block = (tmp_path / "card" / "README.md").read_text().split("```python\n")[2].split("```")[0]
+    names = {"images": Noise.of_batch(3).uniform(hardy.data.Digits().shape)}
+    monkeypatch.chdir(tmp_path / "card")
+    exec(block, names)
     hardy.models.own("ownnet:build")
+    assert torch.equal(names["logits"], hardy.load("model.safetensors")(names["images"]))
     assert (
         load_file(tmp_path / "card" / "model.safetensors").keys()
         == hardy.load(tmp_path / "card" / "model.safetensors").state_dict().keys()
@@ -309,6 +347,30 @@ def test_places_of_this_machine_in_the_settings_are_told(capsys, trained, tmp_pa
     (folder / "run.json").write_text(json.dumps(told))
     ran = run(capsys, "export", folder, "--to", "huggingface", "--out", tmp_path / "card")
     assert "name places on this machine: /home/ann/1m.npz." in ran.out
+
+
+def test_weights_of_a_run_that_was_not_finished_say_so(capsys, trained, tmp_path):
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    told = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps({**told, "steps": 10 * told["steps"]}))
+    ran = run(capsys, "export", folder, "--to", "huggingface", "--out", tmp_path / "card")
+    said = f"Its run was not trained to the end: it made {told['steps']} of {10 * told['steps']} steps."
+    assert said in ran.out
+    assert said in (tmp_path / "card" / "README.md").read_text().split("## Limits")[1]
+    assert "not trained to the end" not in run(
+        capsys, "export", trained, "--to", "huggingface", "--out", tmp_path / "whole"
+    ).out  # fmt: skip
+
+
+def test_results_of_other_weights_are_left_out_aloud(capsys, trained, tmp_path):
+    found = {"verdict": "masked", "why": "So.", "ball": "Linf 0.1", "n": 20, "signs": [], "weights sha256": "other"}
+    (tmp_path / "v.json").write_text(json.dumps(found))
+    flags = ("--to", "huggingface", "--out", tmp_path / "card", "--results", tmp_path / "v.json")
+    ran = run(capsys, "export", trained, *flags)
+    assert ran.code == 0
+    assert f"{tmp_path / 'v.json'}: nothing in it was measured of these weights on" in " ".join(ran.err.split())
+    assert "It was not tested for masked gradients." in (tmp_path / "card" / "README.md").read_text()
 
 
 # what goes wrong

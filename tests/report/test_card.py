@@ -39,7 +39,7 @@ def made(**changes) -> Card:
             row("accuracy under pgd-20", 0.5),
             row("accuracy under autoattack", 0.4, settings={"attack": AUTO}, n=50),
         ),
-        diagnosis=None,
+        diagnoses=(),
         trained="Linf 0.1",
         run=RUN,
         which="best",
@@ -69,14 +69,43 @@ def test_the_metadata_are_the_hubs_fields_and_the_measured_numbers():
     assert found["dataset"] == {"name": "digits test, 500 images", "type": "uoft-cs/cifar10", "split": "test"}
     assert found["metrics"] == [
         {"type": "accuracy", "name": "clean accuracy, 500 images", "value": 90.0},
-        {"type": "accuracy", "name": "accuracy under pgd-20, 100 images", "value": 50.0},
-        {"type": "accuracy", "name": "accuracy under autoattack, 50 images", "value": 40.0},
+        {
+            "type": "accuracy",
+            "name": "accuracy under pgd-20 (PGD, 20 steps; judged at the last iterate; seed 0), 100 images",
+            "value": 50.0,
+        },
+        {
+            "type": "accuracy",
+            "name": "accuracy under autoattack (PGD, 20 steps; judged at the last iterate; seed 0), 50 images",
+            "value": 40.0,
+        },
     ]
 
 
 def test_a_license_or_data_set_that_nothing_tells_is_not_there():
     told = front(card(made(license="", run={}, data={"type": "CIFAR10"})))
     assert not told.keys() & {"license", "datasets"}  # what it was judged by, it need not have been trained on
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("MIT", {"license": "mit"}),
+        (
+            "https://example.org/L",
+            {"license": "other", "license_name": "mine-license", "license_link": "https://example.org/L"},
+        ),
+    ],
+)
+def test_a_license_is_an_id_of_the_hub_or_an_address(given, told):
+    # fields: huggingface/hub-docs, modelcard.md
+    assert {key: value for key, value in front(card(made(license=given))).items() if "license" in key} == told
+
+
+def test_the_metadata_are_yaml():
+    text = card(made(classes=("it's: a #1", "ß")))
+    yaml = pytest.importorskip("yaml")
+    assert yaml.safe_load(text.split("---\n")[1]) == front(text)
 
 
 def test_every_number_has_its_interval_its_images_and_how_it_was_measured():
@@ -102,6 +131,14 @@ def test_threat_data_training_and_classes_are_told():
     assert "These are its best weights." in text
     assert "| objective | RLFATP |" in text
     assert "/home/ann" not in text
+    placed = row(
+        settings={"data": "digits test, 500 of 1,797 from scikit-learn, at a random place of 16 x 16; own split"}
+    )
+    assert "- Judged by: digits test, 500 of 1,797 from scikit-learn, at a random place of 16 x 16; own split." in card(
+        made(clean=placed)
+    )
+    assert "These are its best weights, after 10 of 20 steps." in card(made(steps=(10, 20)))
+    assert "Measured with hardy" in text
 
 
 def test_what_is_not_known_is_said():
@@ -132,7 +169,7 @@ def test_how_much_autoattack_there_is_is_among_the_limits(n, settings, said):
 def test_a_diagnosis_and_extra_images_and_a_paper_are_told():
     found = Diagnosed("suspicious", "FGSM beats PGD.", "Linf 0.1", 40, (), "abc", ())
     run = {**RUN, "run": {**RUN["run"], "extra": {"type": "Extra", "path": "1m.npz", "fraction": 0.7}}}
-    text = card(made(diagnosis=found, run=run, paper=Paper("Robust", "https://example.org", "Ann", "ICLR 2020")))
+    text = card(made(diagnoses=(found,), run=run, paper=Paper("Robust", "https://example.org", "Ann", "ICLR 2020")))
     assert "- Signs of masked gradients (Linf 0.1, 40 images): suspicious. FGSM beats PGD." in text
     assert "mixed into each batch: path 1m.npz, fraction 0.7." in text
     assert text.endswith("## Paper\n\nAnn, *Robust*, ICLR 2020, https://example.org.\n")
@@ -156,4 +193,7 @@ def test_ones_own_network_is_loaded_by_ones_own_function():
     text = card(made(code="mynet:build"))
     assert 'hardy.models.own("mynet:build")' in text
     assert "from mynet import build" in text
+    normalised = made(code="mynet:build", arguments="classes=2", network={"mean": [0.5], "deviation": [0.25]})
+    assert "model = build(classes=2).eval()" in card(normalised)
+    assert "for each in ([0.5], [0.25]))\nlogits = model((images - mean) / deviation)" in card(normalised)
     assert "network.py" not in text

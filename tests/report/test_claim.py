@@ -106,6 +106,7 @@ def test_without_autoattack_on_all_images_it_is_no_claim_and_says_so(row, said):
 )
 def test_it_is_unreliable_where_a_diagnosis_saw_signs_of_masked_gradients(verdict, unreliable):
     assert claim(verdict=verdict).info["unreliable"] is unreliable
+    assert ("**Unreliable.** The verdict of `hardy diagnose`" in claim(verdict=verdict).text) == bool(unreliable)
 
 
 def test_the_text_has_the_parts_of_robustbenchs_template_in_their_order():
@@ -130,13 +131,13 @@ def test_the_text_has_the_parts_of_robustbenchs_template_in_their_order():
 
 def test_what_takes_the_weights_is_said_and_how_it_normalises():
     assert "num_classes=10)`\n" in WHOLE.text
-    assert "num_classes=10)`, whose class normalises by the buffers mu and sigma\n" in claim(normalises=True).text
+    assert (
+        "num_classes=10)`, in a subclass that normalises by the buffers mu and sigma\n" in claim(normalises=True).text
+    )
 
 
 def test_a_network_that_robustbench_has_no_class_for_is_said_and_so_is_another_license():
-    text = claim(
-        in_zoo=False, made="network() of network.py", normalises=True, license="https://example.org/license"
-    ).text
+    text = claim(in_zoo=False, made="network() of network.py", license="https://example.org/license").text
     assert "- [x] I use an architecture that is **not** included" in text
     assert "a state_dict for `network() of network.py`\n" in text
     assert "- [ ] I agree to release my model(s) under MIT" in text

@@ -14,7 +14,7 @@ from hardy.files import digest, write_bytes, write_text
 from hardy.models import robustbench
 from hardy.models.checkpoints import load, save_weights
 from hardy.models.classifier import parameter_count
-from hardy.models.own import OwnNetwork
+from hardy.models.own import OwnNetwork, arguments
 from hardy.report.card import Card, card, config
 
 _WEIGHTS = "model.safetensors"
@@ -35,7 +35,8 @@ def write(of: Shared, folder: Path) -> list[str]:
     settings = config(made, version("hardy"))
     write_text(folder / "config.json", json.dumps(settings, indent=2) + "\n")
     write_text(folder / "README.md", card(made))
-    said = [] if of.options.license else ["The card names no license; --license does."]
+    said = [known.unfinished] if known.unfinished else []
+    said += [] if of.options.license else ["The card names no license; --license does."]
     places = [place for place in _texts(settings) if Path(place).is_absolute()]
     if places:
         said.append(
@@ -46,6 +47,7 @@ def write(of: Shared, folder: Path) -> list[str]:
 
 def _card(of: Shared, sha256: str) -> Card:
     it, known, which = of.it, of.known, of.it.about["weights"]
+    source = of.architecture.source if isinstance(of.architecture, OwnNetwork) else None
     return Card(
         name=of.name,
         paper=of.options.paper,
@@ -60,12 +62,15 @@ def _card(of: Shared, sha256: str) -> Card:
         measured=str(it.about["weights sha256"]),
         clean=of.clean,
         rows=known.rows,
-        diagnosis=known.diagnosis,
+        diagnoses=known.diagnoses,
         trained=str(known.ball) if known.ball else None,
         run=known.run,
         which=which if which in ("best", "last") else None,
         data=known.data,
-        code=of.architecture.source if isinstance(of.architecture, OwnNetwork) else None,
+        code=source,
+        arguments=arguments(source, of.classes) if source else "",
+        steps=known.steps,
+        unfinished=known.unfinished,
     )
 
 

@@ -41,26 +41,31 @@ def write(of: Shared, folder: Path) -> list[str]:
     file = f"{of.name}.pt"
     content = io.BytesIO()
     weights = robustbench.tensors(of.it.model)
+    entry = robustbench.entry(of.architecture, of.classes)
+    alone = entry.made is None and not isinstance(of.architecture, OwnNetwork)  # network.py builds it, and normalises
+    if alone:
+        weights = {name: value for name, value in weights.items() if name not in ("mu", "sigma")}
     torch.save(weights, content)
     write_bytes(folder / file, content.getbuffer())
-    as_it_comes = replace(of.architecture, mean=(), deviation=())  # type: ignore[type-var]
+    as_it_comes = of.architecture if alone else replace(of.architecture, mean=(), deviation=())  # type: ignore[type-var]
     of.verify(foreign.load(folder / file, as_it_comes, of.classes).model, file)
-    entry = robustbench.entry(of.architecture, of.classes)
-    if entry.made is None:
-        of.layers(folder, {name: value for name, value in weights.items() if name not in ("mu", "sigma")})
+    if alone:
+        of.layers(folder, weights)
     ball = _ball(of)
-    claim = _claim(of, ball, entry, (file, digest(folder / file)))
+    claim = _claim(of, ball, entry, (file, digest(folder / file)), "mu" in weights)
     write_text(folder / f"{of.name}.json", json.dumps(claim.info, indent=2) + "\n")
     write_text(folder / "claim.md", claim.text)
     said = [f"Not yet a claim: {claim.shortfall}"] if claim.shortfall else []
+    said += [sentence for sentence in (claim.doubt, of.known.unfinished) if sentence]
     if (usual := robustbench.LEADERBOARDS[str(of.known.data["type"]), claim.norm]) != ball.eps:
         said.append(f"The leaderboard is of eps {fraction(usual)}; this entry is of {claim.eps}.")
-    return [*said, *_open(claim, of.options)]
+    return [*said, *_open(claim, of)]
 
 
-def _open(claim: Claim, options: Options) -> Iterator[str]:
+def _open(claim: Claim, of: Shared) -> Iterator[str]:
     """What is missing in the entry, and how it comes in."""
-    network = f"{shlex.quote(str(options.source))} --norm {options.norm} --eps {claim.eps}"
+    place = of.known.file if of.options.weights else of.options.source
+    network = f"{shlex.quote(str(place))} --norm {of.options.norm} --eps {claim.eps}"
     measured = {
         "autoattack_acc": f"hardy evaluate {network} --attacks autoattack --n {claim.clean.n}",
         "unreliable": f"hardy diagnose {network}",
@@ -69,7 +74,9 @@ def _open(claim: Claim, options: Options) -> Iterator[str]:
         yield f"Left open, for you to say by flags: {', '.join(said)}."
     if missing := [name for name in claim.open if name in measured]:
         by = ", ".join(f"{name} (`{measured[name]} --json FILE`)" for name in missing)
-        yield f"Left open, to be measured: {by}; --results FILE brings it in."
+        named = [f"--{flag}" for flag in ("model", "data") if getattr(of.options, flag) is not None]
+        flags = f", with the same {' and '.join(named)} as here" if named else ""
+        yield f"Left open, to be measured: {by}{flags}; --results FILE brings it in."
 
 
 def _ball(of: Shared) -> Ball:
@@ -80,7 +87,7 @@ def _ball(of: Shared) -> Ball:
     return in_norm(norm, of.options.eps or USUAL[norm])
 
 
-def _claim(of: Shared, ball: Ball, entry: robustbench.Entry, weights: tuple[str, str]) -> Claim:
+def _claim(of: Shared, ball: Ball, entry: robustbench.Entry, weights: tuple[str, str], normalises: bool) -> Claim:
     options, known = of.options, of.known
     attack = AutoAttack(ball).described
     rows = [row for row in known.rows if row.settings.get("attack") == attack and "crafted on" not in row.settings]
@@ -94,10 +101,10 @@ def _claim(of: Shared, ball: Ball, entry: robustbench.Entry, weights: tuple[str,
         architecture=entry.architecture,
         in_zoo=entry.made is not None,
         made=entry.made or own or "network() of network.py",
-        normalises=bool(of.architecture.mean),
+        normalises=normalises,
         clean=of.clean,
         attacked=max(rows, key=lambda row: row.n, default=None),
-        verdict=known.diagnosis.verdict if known.diagnosis else None,
+        verdict=_verdict(known, ball),
         weights=weights,
         additional_data=_additional(known) if options.additional_data is None else options.additional_data,
         forward_passes=options.forward_passes or (None if own else 1),
@@ -108,9 +115,19 @@ def _claim(of: Shared, ball: Ball, entry: robustbench.Entry, weights: tuple[str,
     )
 
 
+def _verdict(known: Known, ball: Ball) -> str | None:
+    """Of the diagnosis in this ball; without one a sign of masked gradients in another counts, and no sign there does not."""
+    here = [it.verdict for it in known.diagnoses if it.ball == str(ball)]
+    elsewhere = [it.verdict for it in known.diagnoses if it.verdict != "no sign"]
+    return next(iter(here + elsewhere), None)
+
+
 def _additional(known: Known) -> bool | None:
-    """False for a run without extra images. With them only the user knows: RobustBench counts real images, generated ones not."""
+    """False for a run on this data set without extra images. Of others only the user knows: real images count at RobustBench,
+    generated ones do not.
+    """
     try:
-        return None if rebuild(known.run.get("run"), Run).extra else False
+        run = rebuild(known.run.get("run"), Run)
     except UsageError:
         return None
+    return None if run.extra or type(run.data).__name__ != known.data["type"] else False

@@ -272,11 +272,22 @@ def _named(name: str) -> tuple[str, Builder]:
     return name, function
 
 
-def _called(name: str, function: Builder, classes: int) -> nn.Module:
+def arguments(source: str, classes: int) -> str:
+    """What the function that `own` was told of is called with, as it is written in code."""
+    keyword, needs = _wanted(_ADMITTED[source])
+    return f"{keyword}={classes}" if keyword else str(classes) if needs else ""
+
+
+def _wanted(function: Builder) -> tuple[str | None, bool]:
+    """(the argument that takes the number of classes by name, whether another has to be given)"""
     parameters = inspect.signature(function).parameters
-    keyword = next((known for known in ("num_classes", "classes") if known in parameters), None)
     positional = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     needs = any(p.default is p.empty and p.kind in positional for p in parameters.values())
+    return next((known for known in ("num_classes", "classes") if known in parameters), None), needs
+
+
+def _called(name: str, function: Builder, classes: int) -> nn.Module:
+    keyword, needs = _wanted(function)
     try:
         module: object = function(**{keyword: classes}) if keyword else function(classes) if needs else function()
     except Exception as error:  # the user's function may fail in any way

@@ -33,7 +33,9 @@ class Card:
     file, digest: of its weights here. measured: SHA-256 of the file that the rows are of, another one where that was not
     hardy's. clean: accuracy on all test images. rows: the others, one for each measurement. trained: the adversary's ball in
     training, None without one or where it is not known. run: what run.json tells, nothing where there was none. which: "last"
-    or "best" weights of a run. data: settings of the data that judged it. code: module:function of the user's own network.
+    or "best" weights of a run. steps: after how many of how many they were saved. unfinished: a sentence on a run that was not
+    trained to its end. data: settings of the data that judged it. code: module:function of the user's own network; arguments: of
+    that function.
     """
 
     name: str
@@ -49,12 +51,15 @@ class Card:
     measured: str
     clean: Measurement
     rows: tuple[Measurement, ...]
-    diagnosis: Diagnosed | None
+    diagnoses: tuple[Diagnosed, ...]
     trained: str | None
     run: Mapping[str, Any]
     which: str | None
     data: Mapping[str, Any]
     code: str | None = None
+    arguments: str = ""
+    steps: tuple[int, int] | None = None
+    unfinished: str = ""
 
 
 def card(of: Card) -> str:
@@ -94,12 +99,12 @@ def _metadata(of: Card) -> dict[str, Any]:
             "split": "test",
         },
         "metrics": [
-            {"type": "accuracy", "name": f"{row.what}, {counted(row.n, 'image')}", "value": round(100 * row.value, 2)}
+            {"type": "accuracy", "name": _named(row), "value": round(100 * row.value, 2)}
             for row in (of.clean, *of.rows)
         ],
     }
     return {
-        **({"license": of.license} if of.license else {}),
+        **_license(of),
         "library_name": "hardy",
         "pipeline_tag": "image-classification",
         "tags": _TAGS,
@@ -107,6 +112,19 @@ def _metadata(of: Card) -> dict[str, Any]:
         "metrics": ["accuracy"],
         "model-index": [{"name": of.name, "results": [found]}],
     }
+
+
+def _named(row: Measurement) -> str:
+    """What a number is of, for a reader who sees no table beside it."""
+    how = _how(row)
+    return f"{row.what}{f' ({how})' if how else ''}, {counted(row.n, 'image')}"
+
+
+def _license(of: Card) -> dict[str, str]:
+    """The hub's ids are in small letters; one that it has no id for is an address, with a name beside."""
+    if "://" in of.license:
+        return {"license": "other", "license_name": f"{of.name.lower()}-license", "license_link": of.license}
+    return {"license": of.license.lower()} if of.license else {}
 
 
 def _document(of: Card) -> Document:
@@ -136,6 +154,8 @@ def _measured(of: Card) -> Iterator[Block]:
         (row.what.removeprefix(_UNDER), _how(row), with_interval(row), f"{row.n:,}") for row in (of.clean, *of.rows)
     ]
     yield grid("", ("attack", "how", "accuracy", "images"), lines, left=2)
+    by = dict.fromkeys(f"hardy {row.hardy}, torch {row.torch}, on {row.device}" for row in (of.clean, *of.rows))
+    yield Paragraph(f"Measured with {'; '.join(by)}.")
     if of.measured != of.digest:
         yield Paragraph(
             f"All but clean accuracy are of the file with the SHA-256 {of.measured}; these are the same weights."
@@ -183,7 +203,8 @@ def _training(of: Card) -> Iterator[Block]:
         yield Paragraph("These weights came without the record of their run: how they were trained is not told.")
         return
     versions = ", ".join(f"{name} {of.run[name]}" for name in _VERSIONS if of.run.get(name) is not None)
-    which = f" These are its {of.which} weights." if of.which else ""
+    after = f", after {of.steps[0]:,} of {of.steps[1]:,} steps" if of.steps else ""
+    which = f" These are its {of.which} weights{after}." if of.which else ""
     yield Paragraph(f"By `hardy train` ({versions}), with these settings, which `config.json` has too.{which}")
     settings = [(name, text(value)) for name, value in leaves(of.run["run"])]
     yield grid("", ("setting", "value"), settings, left=2)
@@ -201,10 +222,10 @@ def _limits(of: Card) -> Iterator[str]:
     elif most < of.clean.n:
         yield f"AutoAttack was measured on {counted(most, 'image')} of {of.clean.n:,} only."
     yield "Nothing is certified: a stronger attack may break more images."
-    if of.diagnosis is None:
+    yield from [of.unfinished] if of.unfinished else []
+    if not of.diagnoses:
         yield "It was not tested for masked gradients."
-    else:
-        it = of.diagnosis
+    for it in of.diagnoses:
         yield f"Signs of masked gradients ({it.ball}, {counted(it.n, 'image')}): {it.verdict}. {it.why}"
     yield "The intervals say how far a number may move with other test images; networks of other seeds differ too."
     yield "Every image is given one of its classes, whatever it shows."
@@ -217,17 +238,8 @@ def _loading(of: Card) -> Iterator[Block]:
     yield Paragraph("With hardy, which attacks and measures it:")
     yield _python("import hardy", "", *own, f'model = hardy.load("{of.file}")', call)
     if of.code:
-        module, _, function = of.code.partition(":")
-        yield Paragraph("With PyTorch alone, by the function that builds it; `config.json` has its normalisation:")
-        yield _python(
-            "from safetensors.torch import load_file",
-            "",
-            f"from {module} import {function}",
-            "",
-            f"model = {function}({len(of.classes)})",
-            f'tensors = load_file("{of.file}")',
-            'model.load_state_dict({name.removeprefix("module."): value for name, value in tensors.items()})',
-        )
+        yield Paragraph("With PyTorch alone, by the function that builds it, whose code is not here:")
+        yield _python(*_by_function(of, of.code, call))
         return
     yield Paragraph("With PyTorch alone; `network.py`, beside the weights, has the layers:")
     yield _python(
@@ -241,6 +253,20 @@ def _loading(of: Card) -> Iterator[Block]:
     )
 
 
+def _by_function(of: Card, code: str, call: str) -> Iterator[str]:
+    """The lines that load weights into what one's own function builds, and normalise where hardy did."""
+    module, _, function = code.partition(":")
+    mean, deviation = of.network.get("mean"), of.network.get("deviation")
+    yield from (*(["import torch"] if mean else []), "from safetensors.torch import load_file", "")
+    yield from (f"from {module} import {function}", "", f"model = {function}({of.arguments}).eval()")
+    yield f'tensors = load_file("{of.file}")'
+    yield 'model.load_state_dict({name.removeprefix("module."): value for name, value in tensors.items()})'
+    if mean:
+        yield f"mean, deviation = (torch.tensor(each).view(1, -1, 1, 1) for each in ({list(mean)}, {list(deviation)}))"
+        call = call.replace("model(images)", "model((images - mean) / deviation)")
+    yield call
+
+
 def _python(*lines: str) -> Paragraph:
     return Paragraph("\n".join(("```python", *lines, "```")))
 
@@ -252,4 +278,4 @@ def _images(of: Card) -> str:
 
 def _placeless(origin: str) -> str:
     """Where images come from, without where they lay on the user's machine."""
-    return re.sub(r" from [^;]*(?=;|$)", "", origin)
+    return re.sub(r" from [^;]*[/\\][^;]*(?=;|$)", "", origin)

@@ -8,11 +8,6 @@ from hardy.describe import counted
 from hardy.report.tables import with_interval
 from hardy.results import Measurement
 
-_VERDICTS = {
-    "masked": True,
-    "no sign": False,
-}  # of a diagnosis -> unreliable; of a suspicion a reader must make up his mind
-
 
 @dataclass(frozen=True)
 class Paper:
@@ -27,7 +22,7 @@ class Paper:
 @dataclass(frozen=True)
 class Claim:
     """name: of the model. dataset, norm, eps, architecture: RobustBench's spelling. in_zoo: whether its code has the network;
-    made: what makes it, there or elsewhere, and takes the weights; normalises: by the buffers mu and sigma.
+    made: what makes it, there or elsewhere, and takes the weights; normalises: by buffers mu and sigma beside.
 
     clean: accuracy on all test images. attacked: under AutoAttack's standard version in this ball, on as many images as it was
     measured on; None where it was not. verdict: of a diagnosis of these weights. The others: what only the user knows; None
@@ -105,6 +100,13 @@ class Claim:
         )
 
     @property
+    def doubt(self) -> str:
+        """What `hardy diagnose` has against the number, in a sentence; "" where it has nothing, or was not asked."""
+        if self.verdict in (None, "no sign"):
+            return ""
+        return f"The verdict of `hardy diagnose` on masked gradients is {self.verdict!r}: the number may be too high."
+
+    @property
     def text(self) -> str:
         """The issue's text, by the form of RobustBench's template for new models.
 
@@ -114,6 +116,7 @@ class Claim:
         robust = f"{info['autoattack_acc']}" if self.complete else "not measured on all test images"
         parts = [f"<!-- Title of the issue: [New Model] {self.name} -->"]
         parts += [f"**Not yet a claim.** {self.shortfall}"] if self.shortfall else []
+        parts += [f"**Unreliable.** {self.doubt}"] if self.doubt else []
         parts += [
             "# Paper Information",
             _items({"Paper Title": paper.title, "Paper URL": paper.link, "Paper authors": paper.authors}),
@@ -148,7 +151,7 @@ class Claim:
 
     def _checkpoint(self) -> str:
         file, digest = self.weights
-        normalised = ", whose class normalises by the buffers mu and sigma" if self.in_zoo and self.normalises else ""
+        normalised = ", in a subclass that normalises by the buffers mu and sigma" if self.normalises else ""
         where = self.checkpoint or "(address of the file)"
         return f"{where}: {file} (SHA-256 {digest}), a state_dict for `{self.made}`{normalised}"
 
