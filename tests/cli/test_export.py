@@ -346,7 +346,7 @@ def test_places_of_this_machine_in_the_settings_are_told(capsys, trained, tmp_pa
     told["run"]["extra"] = {"type": "Extra", "path": "/home/ann/1m.npz"}
     (folder / "run.json").write_text(json.dumps(told))
     ran = run(capsys, "export", folder, "--to", "huggingface", "--out", tmp_path / "card")
-    assert "name places on this machine: /home/ann/1m.npz." in ran.out
+    assert "name places on this machine: /home/ann/1m.npz." in " ".join(ran.out.split())
 
 
 def test_weights_of_a_run_that_was_not_finished_say_so(capsys, trained, tmp_path):

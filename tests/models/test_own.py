@@ -15,6 +15,7 @@ from hardy.evaluation.checks import check_network
 from hardy.models import OwnNetwork, own, wrap
 from hardy.models import own as own_function
 from hardy.models.checkpoints import load
+from hardy.models.own import arguments
 from hardy.randomness import Noise
 from hardy.training import loop
 from hardy.training.loop import train
@@ -140,17 +141,18 @@ def test_the_normalisation_is_where_the_module_is():
 
 
 @pytest.mark.parametrize(
-    "builder",
+    ("builder", "written"),
     [
-        Plain,
-        lambda classes: Plain(num_classes=classes),
-        lambda n: Plain(num_classes=n),
-        lambda *, num_classes, other=3: Plain(num_classes=num_classes),
-        lambda weights=None: Plain(7) if weights is None else None,
+        (Plain, "num_classes=7"),
+        (lambda classes: Plain(num_classes=classes), "classes=7"),
+        (lambda n: Plain(num_classes=n), "7"),
+        (lambda *, num_classes, other=3: Plain(num_classes=num_classes), "num_classes=7"),
+        (lambda weights=None: Plain(7) if weights is None else None, ""),
     ],
 )
-def test_a_builder_is_called_with_the_number_of_classes_where_it_takes_it(builder):
+def test_a_builder_is_called_with_the_number_of_classes_where_it_takes_it(builder, written):
     model = own(builder).build(7, 1)
+    assert arguments(own(builder).source, 7) == written
     assert model(images()).shape == (3, 7)
     assert model.training
 

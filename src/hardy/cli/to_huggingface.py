@@ -40,7 +40,8 @@ def write(of: Shared, folder: Path) -> list[str]:
     places = [place for place in _texts(settings) if Path(place).is_absolute()]
     if places:
         said.append(
-            f"The weights' header and config.json name places on this machine: {', '.join(dict.fromkeys(places))}."
+            "config.json, and the weights' header and the card where they have these settings, name places on this machine: "
+            f"{', '.join(dict.fromkeys(places))}."
         )
     return said
 

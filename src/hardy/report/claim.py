@@ -22,7 +22,7 @@ class Paper:
 @dataclass(frozen=True)
 class Claim:
     """name: of the model. dataset, norm, eps, architecture: RobustBench's spelling. in_zoo: whether its code has the network;
-    made: what makes it, there or elsewhere, and takes the weights; normalises: by buffers mu and sigma beside.
+    made: what makes it, there or elsewhere, and takes the weights; normalises: by buffers mu and sigma among these.
 
     clean: accuracy on all test images. attacked: under AutoAttack's standard version in this ball, on as many images as it was
     measured on; None where it was not. verdict: of a diagnosis of these weights. The others: what only the user knows; None
