@@ -46,13 +46,14 @@ def _kl(logits: Tensor, clean: Tensor) -> Tensor:
 
 
 def foolbox(model: nn.Module, loss: Loss, steps: int = STEPS) -> Craft:
-    """foolbox's LinfPGD, without its test for success afterwards."""
+    """LinfPGD of foolbox, without its test for success afterwards."""
     library, eagerpy = imported("foolbox"), imported("eagerpy")
 
     class OfKL(library.attacks.LinfPGD):
         """The loss is a method to override; labels are not looked at."""
 
         def get_loss_fn(self, model, labels):
+            del labels
             with torch.no_grad():
                 clean = model(self.clean).raw.softmax(1)
             return lambda images: eagerpy.astensor(_kl(model(images).raw, clean))
@@ -71,11 +72,11 @@ def foolbox(model: nn.Module, loss: Loss, steps: int = STEPS) -> Craft:
 
 
 def torchattacks(model: nn.Module, loss: Loss, steps: int = STEPS) -> Craft:
-    """torchattacks' PGD, or its TPGD."""
+    """PGD of torchattacks, or its TPGD."""
     library = imported("torchattacks")
     made = library.PGD if loss == "cross-entropy" else library.TPGD
     attack = made(model, eps=EPS, alpha=STEP_SIZE, steps=steps)
-    return lambda x, y: attack(x, y)
+    return attack
 
 
 def imported(name: str):
