@@ -75,8 +75,7 @@ def torchattacks(model: nn.Module, loss: Loss, steps: int = STEPS) -> Craft:
     """PGD of torchattacks, or its TPGD."""
     library = imported("torchattacks")
     made = library.PGD if loss == "cross-entropy" else library.TPGD
-    attack = made(model, eps=EPS, alpha=STEP_SIZE, steps=steps)
-    return attack
+    return made(model, eps=EPS, alpha=STEP_SIZE, steps=steps)
 
 
 def imported(name: str):
