@@ -24,7 +24,7 @@ docs: .venv/installed-docs
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 bench: .venv/installed-test
-	$(BIN)/python benchmarks/step.py --compile
+	$(BIN)/python benchmarks/bench.py
 
 .venv/installed: pyproject.toml constraints.txt
 	test -d .venv || $(PYTHON) -m venv .venv

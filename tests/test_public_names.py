@@ -1,5 +1,10 @@
 """What users import stays where it is: a change of a public name has to change this file."""
 
+import subprocess
+import sys
+
+import pytest
+
 import hardy
 
 NAMES = {
@@ -40,3 +45,16 @@ def test_public_classes_and_functions_have_docstrings():
             value = getattr(module, name)
             if callable(value) and getattr(value, "__module__", "").startswith("hardy"):
                 assert (value.__doc__ or "").strip(), f"{module.__name__}.{name}"
+
+
+def test_a_name_that_is_not_there_is_told_as_python_tells_it():
+    with pytest.raises(AttributeError, match="module 'hardy' has no attribute 'evaluat'"):
+        hardy.evaluat  # noqa: B018
+    assert dir(hardy) == hardy.__all__
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys; from hardy.__main__ import main; main(['--help']); sys.exit('torch' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stderr
+    assert "hardy train" in ran.stdout
