@@ -1,0 +1,159 @@
+"""Group: the processes that torchrun started for one piece of work, and what they tell each other."""
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+from torch import distributed as dist
+
+from hardy.describe import first_line
+from hardy.errors import FailedError, HardyError, UsageError
+
+T = TypeVar("T")
+
+_PATIENCE = timedelta(days=30)  # torchrun ends those that wait for a process that died; slow ones may take their time
+_LOST = (
+    "closed by peer",
+    "reset by peer",
+    "Broken pipe",
+    "gloo/transport",
+)  # in what torch says where a process is gone
+
+
+@dataclass(frozen=True)
+class Group:
+    """This process among those that share one piece of work; the only one, where nothing else is said.
+
+    rank: its number, from 0. size: how many there are. local, beside: its number among those on this machine, and how many
+    these are.
+
+    Every method is called by all processes at the same place of the work, or all of them wait.
+    """
+
+    rank: int = 0
+    size: int = 1
+    local: int = 0
+    beside: int = 1
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def share(self, index: Tensor) -> Tensor:
+        """Every `size`-th row, from the `rank`-th on: this process's part, of all kinds of rows as many as the others have."""
+        return index if self.size == 1 else index[self.rank :: self.size]
+
+    def by_first(self, work: Callable[[], T]) -> T:
+        """What the first process makes of `work`, or the failure that it ends in, in all processes."""
+        if self.size == 1:
+            return work()
+        made: list[Any] = [None, None]
+        if self.is_first:
+            try:
+                made[0] = work()
+            except HardyError as error:
+                made[1] = error
+        dist.broadcast_object_list(made, src=0, device=torch.device("cpu"))
+        if made[1] is not None:
+            raise made[1]
+        result: T = made[0]
+        return result
+
+    @contextmanager
+    def one_first(self) -> Iterator[None]:
+        """On each machine one process goes through alone, and the others after it: it may fill a cache for them."""
+        if self.size > 1 and self.local:
+            dist.barrier()
+        try:
+            yield
+        finally:
+            if self.size > 1 and not self.local:
+                dist.barrier()
+
+    def gathered(self, value: T) -> list[T]:
+        """Every process's value, by rank."""
+        if self.size == 1:
+            return [value]
+        found: list[Any] = [None] * self.size
+        dist.all_gather_object(found, value)
+        return found
+
+    def most(self, *numbers: int) -> list[int]:
+        """Of each number the largest of all processes."""
+        if self.size == 1:
+            return list(numbers)
+        largest = torch.tensor(numbers, dtype=torch.int64)
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+        return largest.tolist()
+
+    def mean(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of each scalar the mean over the processes."""
+        if self.size == 1:
+            return values
+        means = torch.stack(list(values.values()))
+        dist.all_reduce(means)
+        return dict(zip(values, (means / self.size).unbind(), strict=True))
+
+
+_groups = [Group()]  # the last one is that of the moment
+
+
+def this_group() -> Group:
+    """The group that this process has `joined`; a group of one outside."""
+    return _groups[-1]
+
+
+@contextmanager
+def joined() -> Iterator[Group]:
+    """Inside, this process works together with the others that torchrun started beside it; alone, where there are none.
+
+    Then `hardy.train` shares out the images of each batch, and `hardy.evaluate` those to be measured; without it every process
+    does the whole by itself. Processes on CPUs talk by gloo; on GPUs, one a process, by nccl. A group that the caller made by
+    torch.distributed is taken as it is.
+
+    Raises: UsageError where the processes do not find each other; FailedError where one of them is gone.
+    """
+    others = dist.is_available() and (dist.is_initialized() or os.environ.get("WORLD_SIZE", "1") != "1")
+    if this_group().size > 1 or not others:
+        yield this_group()
+        return
+    begun = not dist.is_initialized()
+    if begun:
+        _begin()
+    rank, size = dist.get_rank(), dist.get_world_size()
+    here = (int(os.environ.get(name, other)) for name, other in (("LOCAL_RANK", rank), ("LOCAL_WORLD_SIZE", size)))
+    _groups.append(Group(rank, size, *here))
+    try:
+        yield this_group()
+    except RuntimeError as error:
+        if isinstance(error, HardyError) or not any(said in str(error) for said in _LOST):
+            raise
+        raise FailedError(
+            "Another process of this group is gone. torchrun starts all of them again as often as its --max-restarts says; the "
+            "same command goes on from what was saved."
+        ) from error
+    finally:
+        _groups.pop()
+        if begun:
+            dist.destroy_process_group()
+
+
+def _begin() -> None:
+    """Find the other processes. Raises: UsageError where that fails."""
+    backend = "gloo"
+    if torch.cuda.is_available() and dist.is_nccl_available():
+        backend = "cpu:gloo,cuda:nccl"
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+    try:
+        dist.init_process_group(backend, timeout=_PATIENCE)
+    except (ValueError, RuntimeError) as error:
+        raise UsageError(
+            f"WORLD_SIZE is {os.environ.get('WORLD_SIZE')}, and the processes do not find each other: {first_line(error)}. "
+            "Start them by torchrun, which sets what they need."
+        ) from error
