@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 from torch import distributed as dist
+from torch.distributed.rendezvous import rendezvous
 
 from hardy.describe import first_line
 from hardy.errors import FailedError, HardyError, UsageError
@@ -17,7 +18,12 @@ from hardy.errors import FailedError, HardyError, UsageError
 T = TypeVar("T")
 
 _PATIENCE = timedelta(days=30)  # torchrun ends those that wait for a process that died; slow ones may take their time
-_LOST = (
+LOST = (
+    "Another process of this group is gone. torchrun starts all of them again as often as its --max-restarts says; the same "
+    "command goes on from what was saved."
+)
+_WORD = "hardy/word"
+_SIGNS = (
     "closed by peer",
     "reset by peer",
     "Broken pipe",
@@ -30,15 +36,16 @@ class Group:
     """This process among those that share one piece of work; the only one, where nothing else is said.
 
     rank: its number, from 0. size: how many there are. local, beside: its number among those on this machine, and how many
-    these are.
+    these are. store: of torch, where they leave each other word; a group that the caller made has none.
 
-    Every method is called by all processes at the same place of the work, or all of them wait.
+    Every method but `leave_word` and `word` is called by all processes at the same place of the work, or all of them wait.
     """
 
     rank: int = 0
     size: int = 1
     local: int = 0
     beside: int = 1
+    store: Any = None
 
     @property
     def is_first(self) -> bool:
@@ -100,6 +107,20 @@ class Group:
         dist.all_reduce(means)
         return dict(zip(values, (means / self.size).unbind(), strict=True))
 
+    def leave_word(self, sentence: str) -> None:
+        """Leave the other processes a word of the first one, which stays when it ends."""
+        if self.store is not None:
+            self.store.set(_WORD, sentence)
+
+    def word(self, wait: float = 5.0) -> str | None:
+        """What the first process left; None if that is nothing within so many seconds."""
+        try:
+            self.store.wait([_WORD], timedelta(seconds=wait))
+            left: bytes = self.store.get(_WORD)
+        except (AttributeError, RuntimeError):  # there is no store, no word, or torchrun itself is gone
+            return None
+        return left.decode()
+
 
 _groups = [Group()]  # the last one is that of the moment
 
@@ -121,39 +142,46 @@ def joined() -> Iterator[Group]:
     """
     others = dist.is_available() and (dist.is_initialized() or os.environ.get("WORLD_SIZE", "1") != "1")
     if this_group().size > 1 or not others:
-        yield this_group()
+        with _lost_in_words():
+            yield this_group()
         return
     begun = not dist.is_initialized()
-    if begun:
-        _begin()
+    store = _begin() if begun else None
     rank, size = dist.get_rank(), dist.get_world_size()
-    here = (int(os.environ.get(name, other)) for name, other in (("LOCAL_RANK", rank), ("LOCAL_WORLD_SIZE", size)))
-    _groups.append(Group(rank, size, *here))
+    local, beside = int(os.environ.get("LOCAL_RANK", rank)), int(os.environ.get("LOCAL_WORLD_SIZE", size))
+    _groups.append(Group(rank, size, local, beside, store))
     try:
-        yield this_group()
-    except RuntimeError as error:
-        if isinstance(error, HardyError) or not any(said in str(error) for said in _LOST):
-            raise
-        raise FailedError(
-            "Another process of this group is gone. torchrun starts all of them again as often as its --max-restarts says; the "
-            "same command goes on from what was saved."
-        ) from error
+        with _lost_in_words():
+            yield this_group()
     finally:
         _groups.pop()
         if begun:
             dist.destroy_process_group()
 
 
-def _begin() -> None:
-    """Find the other processes. Raises: UsageError where that fails."""
+@contextmanager
+def _lost_in_words() -> Iterator[None]:
+    """Raises FailedError in place of what torch raises where another process is gone."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, HardyError) or not any(sign in str(error) for sign in _SIGNS):
+            raise
+        raise FailedError(LOST) from error
+
+
+def _begin() -> Any:
+    """Find the other processes; where all can leave word. Raises: UsageError where that fails."""
     backend = "gloo"
     if torch.cuda.is_available() and dist.is_nccl_available():
         backend = "cpu:gloo,cuda:nccl"
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     try:
-        dist.init_process_group(backend, timeout=_PATIENCE)
+        store, rank, size = next(rendezvous("env://"))
+        dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     except (ValueError, RuntimeError) as error:
         raise UsageError(
             f"WORLD_SIZE is {os.environ.get('WORLD_SIZE')}, and the processes do not find each other: {first_line(error)}. "
             "Start them by torchrun, which sets what they need."
         ) from error
+    return store
