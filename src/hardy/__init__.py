@@ -1,6 +1,6 @@
 """Adversarial training that generalises, and robustness numbers one can trust."""
 
-from hardy import attacks, data, evaluation, models, objectives, recipes
+from hardy import attacks, data, evaluation, models, objectives, parallel, recipes
 from hardy.errors import FailedError, HardyError, UsageError
 from hardy.evaluation.accuracy import evaluate
 from hardy.evaluation.diagnosis import diagnose
@@ -26,6 +26,7 @@ __all__ = [
     "load",
     "models",
     "objectives",
+    "parallel",
     "recipe",
     "recipes",
     "train",

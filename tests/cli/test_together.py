@@ -78,9 +78,8 @@ def trained(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 def test_torchrun_trains_one_run_which_two_processes_evaluate_as_one_does(trained, tmp_path):
-    code, out, err = hardy(
-        "evaluate", str(trained), "--attacks", "clean,pgd-3", "--n", "21", "--json", str(tmp_path / "two.json")
-    )
+    measure = ["evaluate", str(trained), "--attacks", "clean,pgd-3", "--n", "21", "--json"]
+    code, out, err = hardy(*measure, str(tmp_path / "two.json"))
     assert code == 0, err
     assert out.count("accuracy under pgd-3") == 1
     assert err.count("pgd-3:") == 1

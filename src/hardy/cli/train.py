@@ -39,6 +39,7 @@ class Command:
 
     Whole parts are swapped by name: --optimizer sgd, --optimizer.schedule cosine, --average ema, --model wrn_34_10,
     --model mypackage.mymodule:build, --data folder --data.path IMAGES. --name or --out then give the run a folder of its own.
+    On several devices: torchrun --nproc-per-node N -m hardy train RECIPE.
     """
 
     run: Annotated[Run, tyro.conf.arg(name="")]
