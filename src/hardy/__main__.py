@@ -31,7 +31,7 @@ def main(args: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # where there is no ± a question mark stands for it
             stream.reconfigure(errors="replace")
     args = sys.argv[1:] if args is None else args
-    if os.environ.get("WORLD_SIZE", "1") == "1":
+    if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
         code = _code(partial(_run, args))
     else:  # one of several processes, which torchrun started
         together = importlib.import_module("hardy.cli.together").together

@@ -140,7 +140,8 @@ def joined() -> Iterator[Group]:
 
     Raises: UsageError where the processes do not find each other; FailedError where one of them is gone.
     """
-    others = dist.is_available() and (dist.is_initialized() or os.environ.get("WORLD_SIZE", "1") != "1")
+    several = "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
+    others = dist.is_available() and (several or dist.is_initialized())
     if this_group().size > 1 or not others:
         with _lost_in_words():
             yield this_group()
