@@ -47,7 +47,7 @@ def test_processes_that_cannot_find_each_other_are_told_of_torchrun(monkeypatch)
     monkeypatch.setenv("RANK", "0")
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with (
-        pytest.raises(UsageError, match="WORLD_SIZE is 2, and the processes do not find each other: .* by torchrun"),
+        pytest.raises(UsageError, match=r"WORLD_SIZE is 2, and the processes do not find each other: .* by torchrun"),
         joined(),
     ):
         pass
