@@ -1,11 +1,13 @@
 """Group: the processes that torchrun started for one piece of work, and what they tell each other."""
 
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
+from uuid import uuid4
 
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from hardy.errors import FailedError, HardyError, UsageError
 T = TypeVar("T")
 
 _PATIENCE = timedelta(days=30)  # torchrun ends those that wait for a process that died; slow ones may take their time
+_MEETING = timedelta(minutes=30)  # how long the processes wait for each other at their start, as torch has it
 LOST = (
     "Another process of this group is gone. torchrun starts all of them again as often as its --max-restarts says; the same "
     "command goes on from what was saved."
@@ -179,6 +182,7 @@ def _begin() -> Any:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
     try:
         store, rank, size = next(rendezvous("env://"))
+        store = dist.PrefixStore(_start(store, rank, size), store)  # type: ignore[attr-defined]
         dist.init_process_group(backend, store=store, rank=rank, world_size=size, timeout=_PATIENCE)
     except (ValueError, RuntimeError) as error:
         raise UsageError(
@@ -186,3 +190,29 @@ def _begin() -> Any:
             "Start them by torchrun, which sets what they need."
         ) from error
     return store
+
+
+def _start(store: Any, rank: int, size: int) -> str:
+    """A name that the processes which were started together have in common, and that no others had.
+
+    Torchrun has one store for all its starts, in which the addresses of processes that are dead would be found. The first process
+    gives every start a name, and tells it to those that ask, until all have it: what one of an earlier start asked is answered
+    in vain.
+    """
+    if rank:
+        question = uuid4().hex
+        store.set(f"hardy/question/{rank}", question)
+        store.wait([f"hardy/answer/{question}"], _MEETING)
+        start: str = store.get(f"hardy/answer/{question}").decode()
+        store.set(f"hardy/{start}/{rank}", "here")
+        return start
+    start, until, missing = uuid4().hex, time.monotonic() + _MEETING.total_seconds(), set(range(1, size))
+    while missing:
+        for other in missing:
+            if store.check([f"hardy/question/{other}"]):
+                store.set(f"hardy/answer/{store.get(f'hardy/question/{other}').decode()}", start)
+        missing = {other for other in missing if not store.check([f"hardy/{start}/{other}"])}
+        if time.monotonic() > until:
+            raise RuntimeError(f"of {size} processes {len(missing)} are missing")
+        time.sleep(0.02)
+    return start

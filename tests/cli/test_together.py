@@ -62,7 +62,7 @@ def done(process: subprocess.Popen) -> tuple[int, str, str]:
 
 
 def hardy(*args: str, **options) -> tuple[int, str, str]:
-    return done(torchrun("-m", "hardy", *args, **options))
+    return done(torchrun("-m", "--", "hardy", *args, **options))  # torchrun would take --n for one of its own
 
 
 @pytest.fixture(scope="module")

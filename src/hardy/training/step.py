@@ -28,9 +28,11 @@ def shared(step: Step, group: Group) -> nn.Module:
     """The same step, whose gradients become their means over the group's processes as they are computed."""
     if group.size == 1:
         return step
-    # a network of the user's may have parameters that a step does not reach; torch warns of looking for them in vain
-    warnings.filterwarnings("ignore", message="find_unused_parameters=True was specified")
-    unused = isinstance(step.model, Wrapped)
+    unused = isinstance(step.model, Wrapped)  # one of the user's may have parameters that a step does not reach
+    # torch warns of looking for them in vain, and of a name of before 2.13
+    warnings.filterwarnings(
+        "ignore", message="find_unused_parameters=True was specified|`broadcast_buffers` is deprecated"
+    )
     return DistributedDataParallel(step, broadcast_buffers=False, find_unused_parameters=unused)
 
 
