@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from hardy import files
 from hardy.attacks import PGD, Linf
 from hardy.describe import describe, rebuild, settings
 from hardy.errors import FailedError, StoppedError, UsageError
@@ -18,7 +19,7 @@ from hardy.models.own import own
 from hardy.objectives import PGDAT, RLFATP, RLFATT, Standard
 from hardy.parallel import joined, this_group
 from hardy.recipes.methods import METHODS, Inner, objective
-from hardy.training import loop
+from hardy.training import loop, record
 from hardy.training.loop import Watch, train
 from hardy.training.optim import SGD
 from hardy.training.run import Run
@@ -77,7 +78,7 @@ OWN = plain(model=own(with_dropout), objective=Standard(), steps=3)
 def pair(folder: Path) -> None:
     """What each of the two processes does."""
     torch.set_num_threads(1)
-    loop.LOG_EVERY = 1
+    quickly(setattr)
     said: dict[str, list[str]] = {}
 
     def trained(name: str, run: Run) -> None:
@@ -106,6 +107,13 @@ def pair(folder: Path) -> None:
     (folder / f"said-{os.environ['RANK']}.json").write_text(json.dumps(said))
 
 
+def quickly(put) -> None:
+    """A row for each step; nothing need be on the disk before it is read again, or name the commit."""
+    put(loop, "LOG_EVERY", 1)
+    put(files, "_sync", lambda path: None)
+    put(record, "_commit", lambda: None)
+
+
 def full_disk(folder, point):
     raise WriteError("No room.")
 
@@ -115,7 +123,7 @@ def found(tmp_path_factory) -> Path:
     """The folder of all that two processes made; what one process began in it, and what it makes of the same runs, are there."""
     folder = tmp_path_factory.mktemp("shared")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "LOG_EVERY", 1)
+        quickly(patch.setattr)
         for name, run in runs().items():
             train(run, folder / "alone" / name, device="cpu")
         train(plain(), folder / "other", device="cpu")
