@@ -47,9 +47,12 @@ LESS: dict[str, dict[str, str | None]] = {
 # Commands that are not run, and why; of hardy's the flags are read all the same.
 _HOURS = "trains for hours; tests/cli/test_table.py runs tables"
 _TIMES = "times steps of large networks, a minute; tests/cli/test_train.py and test_table.py run dry runs"
+_PROCESSES = "starts processes; tests/cli/test_together.py runs both commands with two"
 ONLY_READ = {
     "make demo": "installs, and trains for minutes; tests/cli/test_demo.py runs the command",
     "make test": "these tests",
+    "torchrun --nproc-per-node 4 -m hardy train trades-folder --data.path images --model mynet:build": _PROCESSES,
+    "torchrun --nproc-per-node 4 -m hardy evaluate runs/trades-folder --model mynet:build --attacks clean,pgd-20": _PROCESSES,
     "make docs": "installs; the last test below builds the site",
     "pip install .": "installs",
     "hardy train rlfat-p-cifar10 --dry-run": _TIMES,
@@ -107,6 +110,8 @@ def read(command: str, monkeypatch) -> None:
     name, *words = shlex.split(command)
     if name == "make":
         assert re.search(rf"^{words[0]}:", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE), command
+    if name == "torchrun":
+        name, *words = words[words.index("hardy") :]
     if name != "hardy":
         return
     with monkeypatch.context() as patch:

@@ -9,7 +9,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "hardy"
 
 # Each part of the package and how high it stands. Parts on level 0 are single files that may import each other.
 LEVELS = {
-    **dict.fromkeys(["types", "errors", "describe", "files", "randomness", "results"], 0.0),
+    **dict.fromkeys(["types", "errors", "describe", "files", "randomness", "results", "parallel"], 0.0),
     "report": 0.5,
     **dict.fromkeys(["losses", "data", "models"], 1.0),
     "attacks": 2.0,
@@ -21,7 +21,7 @@ LEVELS = {
     **dict.fromkeys(["__init__", "__main__"], 8.0),
 }
 # Of a lower part, all that a higher one may import.
-ONLY = {("training", "evaluation"): {"evaluation.checks", "evaluation.stream"}}
+ONLY = {("training", "evaluation"): {"evaluation.checks", "evaluation.sharing", "evaluation.stream"}}
 # Where a package of others may be imported: folders, or single files.
 IMPORTS_THE_USERS = ("own.py",)  # a module of the user's, which only the user can name
 CONFINED = {"matplotlib": ["report/"], "rich": ["cli/", "data/download.py"], "tyro": ["cli/"]}
@@ -135,12 +135,12 @@ def test_the_files_of_every_level_are_seen():
         (
             "training/loop.py",
             "from hardy.evaluation import sweep",
-            "may import evaluation.checks, evaluation.stream only",
+            "may import evaluation.checks, evaluation.sharing, evaluation.stream only",
         ),
         (
             "training/loop.py",
             "from hardy.evaluation.stream_of_others import a",
-            "may import evaluation.checks, evaluation.stream only",
+            "may import evaluation.checks, evaluation.sharing, evaluation.stream only",
         ),
         ("report/page.py", "from hardy.models import small_cnn", "report imports models, which is higher"),
         ("results.py", "from hardy.report import page", "results imports report, which is higher"),

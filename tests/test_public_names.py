@@ -9,7 +9,7 @@ import hardy
 
 NAMES = {
     hardy: "FailedError HardyError Measurement Noise Run UsageError attacks data diagnose evaluate evaluation load models "
-    "objectives recipe recipes train",
+    "objectives parallel recipe recipes train",
     hardy.attacks: "APGD AdversarialDistribution AdversarialInterpolation Attack AutoAttack Ball CarliniWagner Criterion "
     "CrossEntropy DLR FAB FeatureScatter Foreign InfoFeature Iterative KL L2 Linf Margin NATTACK PGD Restarts Square "
     "State Targeted TargetedCrossEntropy TargetedDLR TargetedMargin Worst bind cw fgsm",

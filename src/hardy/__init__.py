@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 from hardy.errors import FailedError, HardyError, UsageError
 
 if TYPE_CHECKING:
-    from hardy import attacks, data, evaluation, models, objectives, recipes
+    from hardy import attacks, data, evaluation, models, objectives, parallel, recipes
     from hardy.evaluation.accuracy import evaluate
     from hardy.evaluation.diagnosis import diagnose
     from hardy.models.checkpoints import load
@@ -31,6 +31,7 @@ __all__ = [
     "load",
     "models",
     "objectives",
+    "parallel",
     "recipe",
     "recipes",
     "train",

@@ -30,13 +30,23 @@ def main(args: list[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # where there is no ± a question mark stands for it
             stream.reconfigure(errors="replace")
-    code = _code(partial(_run, sys.argv[1:] if args is None else args))
+    args = sys.argv[1:] if args is None else args
+    if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
+        code = _code(partial(_run, args))
+    else:  # one of several processes, which torchrun started
+        together = importlib.import_module("hardy.cli.together").together
+        code = _code(lambda: sys.exit(together(args[0] if args else "", partial(_run, args), _code, _said)))
     # here, where it can still be told that it fails
     flushed = _code(sys.stdout.flush) if sys.stdout is not None else 0
     return code or flushed
 
 
-def _code(action: Callable[[], None]) -> int:
+def _said(sentence: str, code: int) -> int:
+    print(f"hardy: {sentence}", file=sys.stderr)
+    return code
+
+
+def _code(action: Callable[[], None], say: Callable[[str, int], int] = _said) -> int:
     """The exit code of an action; what goes wrong is said in a sentence."""
     try:
         action()
@@ -44,22 +54,17 @@ def _code(action: Callable[[], None]) -> int:
         return end.code if isinstance(end.code, int) else 1
     except HardyError as error:
         failed = 128 + error.signal if isinstance(error, StoppedError) else 1
-        return _said(str(error), 2 if isinstance(error, UsageError) else failed)
+        return say(str(error), 2 if isinstance(error, UsageError) else failed)
     except KeyboardInterrupt:
-        return _said("stopped.", 130)
+        return say("stopped.", 130)
     except OSError as error:
         if error.filename is None:  # every file has a name
             with contextlib.suppress(OSError):  # or Python tries to write once more when it ends
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(error, BrokenPipeError):  # whoever read our output has left
             return 1
-        return _said(f"{error.filename or 'Standard output'}: {error.strerror or error}.", 1)
+        return say(f"{error.filename or 'Standard output'}: {error.strerror or error}.", 1)
     return 0
-
-
-def _said(sentence: str, code: int) -> int:
-    print(f"hardy: {sentence}", file=sys.stderr)
-    return code
 
 
 def _run(args: list[str]) -> None:

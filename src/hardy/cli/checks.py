@@ -7,16 +7,23 @@ from pathlib import Path
 import torch
 
 from hardy.errors import UsageError
+from hardy.parallel import this_group
 
 
 def device(name: str | None) -> torch.device:
-    """The device of that name; without one, a GPU where there is one.
+    """The device of that name; without one, a GPU where there is one. Of several processes each has a GPU of its own.
 
     Raises: UsageError, saying what is there, for a device that is not, or that cannot be used.
     """
     gpus = [f"cuda:{i}" for i in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
     known = ["cpu", *(["cuda", *gpus] if gpus else [])]
-    name = name or ("cuda" if gpus else "cpu")
+    here, name = this_group(), name or ("cuda" if gpus else "cpu")
+    if here.size > 1 and name in gpus:
+        raise UsageError(
+            f"device is {name!r}, for {here.size} processes; each takes a GPU of its own: say cuda, or leave it out."
+        )
+    if here.size > 1 and name == "cuda" and gpus:
+        name = f"cuda:{here.local}"
     if name not in known:
         raise UsageError(
             f"device is {name!r}; it must be {' or '.join(known)}{'' if gpus else ': there is no GPU here'}."

@@ -27,6 +27,7 @@ from hardy.evaluation.checks import check_attack
 from hardy.evaluation.stream import Judge
 from hardy.files import write_text
 from hardy.models.classifier import Classifier
+from hardy.parallel import this_group
 from hardy.results import Measurement, append
 from hardy.training.precision import Precision, prepare
 
@@ -101,8 +102,9 @@ def main(args: list[str]) -> None:
     """Run `hardy evaluate RUN|WEIGHTS|NAME [options]`."""
     options = _options(args)
     told = options.told
-    it = subject(options.source, told)
-    others = [subject(path, told, it.test) for path in options.craft_on]
+    with this_group().one_first():
+        it = subject(options.source, told)
+        others = [subject(path, told, it.test) for path in options.craft_on]
     check_model_wanted(options, options.source, it, *others)
     trained, usual = it.eps if options.norm == "linf" else None, USUAL[options.norm]
     balls = [in_norm(options.norm, eps) for eps in options.radii or (trained or usual,)]
@@ -140,7 +142,7 @@ def main(args: list[str]) -> None:
             _details(row)
         if any(attacks.values()) and not any(isinstance(attack, AutoAttack) for attack in attacks.values()):
             out.print("These are upper bounds of robust accuracy; --attacks autoattack gives the number to quote.")
-        if options.json is not None:
+        if options.json is not None and this_group().is_first:
             write_text(options.json, json.dumps([dataclasses.asdict(row) for row in rows], indent=1) + "\n")
 
 
@@ -234,7 +236,7 @@ class _Measuring:
                 )  # fmt: skip
                 display.remove_task(task)
                 err.print(f"{name}: {measurement_row(rows[-1])[1]} %, {rows[-1].seconds:.0f} s")
-                if self.results is not None:
+                if self.results is not None and this_group().is_first:
                     store(self.results, rows[-1:])
         return rows
 

@@ -14,6 +14,7 @@ from hardy.cli.checks import device
 from hardy.cli.console import err, out, percent, progress, shown, table
 from hardy.cli.flags import parse, swap
 from hardy.errors import UsageError
+from hardy.parallel import this_group
 from hardy.recipes import recipe
 from hardy.training.estimate import seconds_per_step
 from hardy.training.loop import Watch, train
@@ -38,6 +39,7 @@ class Command:
 
     Whole parts are swapped by name: --optimizer sgd, --optimizer.schedule cosine, --average ema, --model wrn_34_10,
     --model mypackage.mymodule:build, --data folder --data.path IMAGES. --name or --out then give the run a folder of its own.
+    On several devices: torchrun --nproc-per-node N -m hardy train RECIPE.
     """
 
     run: Annotated[Run, tyro.conf.arg(name="")]
@@ -65,6 +67,8 @@ def main(args: list[str]) -> None:
     if print_changes(default, run) and run.name == default.name and place.out is None:
         err.print(f"It keeps the recipe's name and folder, {folder}; --name or --out give it others.")
     if place.dry_run:
+        if this_group().size > 1:
+            raise UsageError("--dry-run measures what one process takes; start it without torchrun.")
         dry_run(run, folder, on)
         return
     with_progress(run, folder, data_root=place.data_root, offline=place.offline, device=on)

@@ -2,9 +2,12 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from hardy.attacks.attack import Attack, Forward
 from hardy.attacks.balls import Ball, Norm, in_norm
@@ -18,8 +21,10 @@ from hardy.evaluation.checks import check_network
 from hardy.evaluation.memory import fitting_batch
 from hardy.evaluation.outcomes import Journal
 from hardy.evaluation.rows import Costs, Row, determining
+from hardy.evaluation.sharing import shared_out
 from hardy.evaluation.stream import Judge, Outcome, Progress, classify, under_attack
 from hardy.evaluation.transfer import surrogate
+from hardy.parallel import this_group
 from hardy.results import Measurement
 
 
@@ -54,7 +59,8 @@ def evaluate(
     for each image's outcome; a measurement that was interrupted goes on from there, one that is there is not made again.
     adversarial: a folder for new files of adversarial images (safetensors); all images are attacked then, whatever `outcomes`
     holds. measured: called with each row as soon as there is one.
-    Evaluation mode is forced and undone where the network is a module.
+    Evaluation mode is forced and undone where the network is a module. Where several processes have `joined` (hardy.parallel),
+    they share out the images, and all of them get the same rows.
 
     Raises: UsageError for an unknown attack, a value of another type, or a network whose output on the first images is not
     finite (N, classes); FailedError for an attack that ends in NaN or infinite pixels.
@@ -78,7 +84,7 @@ def evaluate(
         check_network(crafted_on, split)
         about.setdefault("crafted on", "another network")
     batch = fitting_batch(crafted_on or model, split) if batch is None else batch
-    clean = classify(model, split, batch)
+    clean = shared_out(split, lambda some: classify(model, split.take(some), batch))
     rows = []
     for name, attack in chosen.items():
         differ = 0  # verdicts that are others once the adversarial images were read again from their file
@@ -91,20 +97,28 @@ def evaluate(
                 if outcomes is None or adversarial is not None
                 else Journal(Path(outcomes), name, {"run": run, **shown})
             )
-            outcome = under_attack(
-                model, split, attack, clean.correct, judge=judge, seed=seed, batch=batch, craft_on=crafted_on,
+            attacked = partial(
+                under_attack, attack=attack, judge=judge, seed=seed, batch=batch, craft_on=crafted_on,
                 progress=progress, name=name, journal=journal, keep=adversarial is not None,
             )  # fmt: skip
+            outcome = shared_out(split, partial(_of_some, attacked, model, split, clean.correct), attack.group)
             if outcome.x_adv is not None:
                 assert adversarial is not None
                 found = Adversarial(outcome.x_adv, split.labels, split.indices, {"run": run, **shown})
-                differ = save_verified(adversarial_file(Path(adversarial), name), found, model, outcome.correct)
+                file = adversarial_file(Path(adversarial), name)
+                differ = this_group().by_first(partial(save_verified, file, found, model, outcome.correct))
         if differ:
             shown["another verdict when read again"] = differ
         rows.append(_row(name, attack, outcome, split, run, shown, by_class=by_class))
         if measured is not None:
             measured(rows[-1])
     return rows
+
+
+def _of_some(
+    attacked: Callable[..., Outcome], model: Forward, split: Split, correct: Tensor, some: Tensor | slice
+) -> Outcome:
+    return attacked(model, split.take(some), correct=correct[some])
 
 
 def adversarial_file(folder: Path, name: str) -> Path:

@@ -13,6 +13,7 @@ from hardy.data.split import Split
 from hardy.describe import fitted, require
 from hardy.errors import FailedError
 from hardy.models.classifier import frozen
+from hardy.parallel import this_group
 
 T = TypeVar("T")
 
@@ -65,14 +66,14 @@ def usable_batch(model: Forward, split: Split, batch: int | None) -> int:
 def fitting_batch(model: Forward, split: Split) -> int:
     """A batch whose gradient fits into free memory, at most 250 images.
 
-    On a GPU it is 250: what does not fit is halved there once it is tried.
+    On a GPU it is 250: what does not fit is halved there once it is tried. Processes of a group share a machine's memory.
     """
     if split.labels.device.type != "cpu":
         return _MOST
     free = _free()
     if free is None:
         return _WITHOUT_KNOWING
-    return max(1, min(_MOST, int(_SHARE * free / max(1, _gradient_bytes(model, split)))))
+    return max(1, min(_MOST, int(_SHARE * free / this_group().beside / max(1, _gradient_bytes(model, split)))))
 
 
 def _gradient_bytes(model: Forward, split: Split) -> int:

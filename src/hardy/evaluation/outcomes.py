@@ -7,7 +7,7 @@ import re
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from inspect import isfunction
@@ -16,6 +16,7 @@ from types import CodeType
 from typing import Any
 
 import torch
+from filelock import FileLock
 from torch import Tensor, nn
 
 from hardy.attacks.attack import Attack, Forward
@@ -24,6 +25,7 @@ from hardy.errors import FailedError, UsageError
 from hardy.evaluation.transfer import Averaged
 from hardy.files import locked, make_folder
 from hardy.models.checkpoints import digest_of
+from hardy.parallel import this_group
 
 UNPERTURBED = -1  # the stage at which images stand that are misclassified as they are
 
@@ -50,6 +52,8 @@ class Journal:
     folder, name: where the file is, and what its name begins with. about: whatever changes an image's outcome, but for the
     network and this library's version, which are added, and not how many images there are: more of them go on in the same
     file, unless the attack works on groups of them. earlier: seconds, forwards and backwards of the runs before this one.
+
+    Processes that share out the images write into one file, in turn; `earlier` is then the first one's.
     """
 
     folder: Path
@@ -60,7 +64,7 @@ class Journal:
     _marks: dict[int, int] = field(default_factory=dict)  # place -> CRC-32
     _known: dict[int, Sets] = field(default_factory=dict)
     _new: dict[int, Sets] = field(default_factory=dict)
-    _passes: tuple[int, int] = (0, 0)  # that the file tells of
+    _told: tuple[float, int, int] = (0.0, 0, 0)  # costs that the file tells of
     _written: float = field(default_factory=time.perf_counter)
 
     @contextmanager
@@ -80,11 +84,13 @@ class Journal:
         self.path = self.folder / f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.jsonl"
         make_folder(self.folder)
         busy = f"Another process measures {self.name} for {self.path}; wait for it, or name another folder."
-        with locked(self.path.with_suffix(".lock"), busy):
-            there, lines = _read(self.path) if self.path.exists() else (None, [])
-            if there is None:
-                self._append([head])
-            elif there != head:
+        first = this_group().is_first
+        with locked(self.path.with_suffix(".lock"), busy) if first else nullcontext():
+            with self._turn():
+                there, lines = _read(self.path) if self.path.exists() else (None, [])
+                if there is None:
+                    self._append([head])
+            if there not in (None, head):
                 raise UsageError(f"{self.path} holds another measurement than its name says; move it away.")
             for line in lines:
                 if any(self._marks.get(place, mark) != mark for place, mark in line["marks"].items()):
@@ -94,8 +100,8 @@ class Journal:
                     )
                 for of, images in line["sets"].items():
                     self._known.setdefault(line["stage"], _empty())[of] |= images
-                self.earlier = line["costs"]
-            self._passes = self.earlier[1:]
+                self.earlier = line["costs"] if first else self.earlier
+            self._told = self.earlier
             yield
 
     def _networks(self, model: Forward, craft_on: Forward | None) -> dict[str, str | None]:
@@ -131,14 +137,37 @@ class Journal:
         """Add what is new to the file. The costs: of the earlier runs and of this."""
         new = {stage: sets for stage, sets in self._new.items() if any(sets.values())}
         self._written = time.perf_counter()
-        if new or self._passes != (forwards, backwards):
-            costs = dict(zip(_COSTS, (seconds, forwards, backwards), strict=True))
+        if new or self._told[1:] != (forwards, backwards):
             sets_of = new or {UNPERTURBED: _empty()}  # nothing was decided, but paid for
-            self._append(
-                {"stage": stage, **{name: sorted(sets[name]) for name in _SETS}, "crc32": self._marks_of(sets), **costs}
-                for stage, sets in sets_of.items()
-            )
-        self._passes, self._new = (forwards, backwards), {}
+            with self._turn():
+                costs = dict(zip(_COSTS, self._total((seconds, forwards, backwards)), strict=True))
+                self._append(
+                    {
+                        "stage": stage,
+                        **{name: sorted(sets[name]) for name in _SETS},
+                        "crc32": self._marks_of(sets),
+                        **costs,
+                    }
+                    for stage, sets in sets_of.items()
+                )
+            self._told = seconds, forwards, backwards
+        self._new = {}
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        """Inside, no other process of the group writes."""
+        with FileLock(self.path.with_suffix(".turn")) if this_group().size > 1 else nullcontext():
+            yield
+
+    def _total(self, spent: tuple[float, int, int]) -> tuple[float, int, int]:
+        """What the file is to tell of costs, given those of this process: the other processes' passes, too."""
+        size = this_group().size
+        if size == 1:
+            return spent
+        _, lines = _read(self.path)
+        seconds, forwards, backwards = lines[-1]["costs"] if lines else (0.0, 0, 0)
+        more = [now - then for now, then in zip(spent, self._told, strict=True)]
+        return seconds + more[0] / size, forwards + int(more[1]), backwards + int(more[2])
 
     def _marks_of(self, sets: Sets) -> list[int]:
         return [self._marks[place] for name in ("broken", "held") for place in sorted(sets[name])]

@@ -30,7 +30,7 @@ def passes_of_step(objective: Objective, model: Classifier, x: Images, y: Labels
 @contextmanager
 def counting(model: Classifier, batch: int) -> Iterator[Passes]:
     """Counts passes of `batch` images through the network's trunk while it lasts."""
-    passes, trunk = Passes(), model.trunk
+    passes, trunk, own = Passes(), model.trunk, vars(model).get("trunk")  # its own where it is compiled
 
     def counted(x: Tensor) -> Tensor:
         made = trunk(x)
@@ -50,3 +50,5 @@ def counting(model: Classifier, batch: int) -> Iterator[Passes]:
         yield passes
     finally:
         del vars(model)["trunk"]
+        if own is not None:
+            vars(model)["trunk"] = own

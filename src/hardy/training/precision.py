@@ -5,6 +5,7 @@ from typing import Literal, TypeVar
 import torch
 
 from hardy.models.classifier import Classifier
+from hardy.parallel import this_group
 
 Precision = Literal["auto", "float32", "bfloat16"]
 Layout = Literal["auto", "channels_last", "contiguous"]
@@ -12,8 +13,9 @@ Model = TypeVar("Model", bound=Classifier)
 
 
 def this_device(device: torch.device | str | None = None) -> torch.device:
-    """The device asked for; where none is, a GPU where there is one."""
-    return torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    """The device asked for; where none is, a GPU where there is one, another one for each process of a group."""
+    gpu = f"cuda:{this_group().local}" if this_group().size > 1 else "cuda"
+    return torch.device(device or (gpu if torch.cuda.is_available() else "cpu"))
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:

@@ -1,5 +1,7 @@
 """Run: everything that determines a trained network."""
 
+from typing import Literal
+
 from hardy.attacks import PGD, Attack
 from hardy.data.augment import Augment
 from hardy.data.dataset import Dataset
@@ -11,6 +13,8 @@ from hardy.objectives.objective import Objective
 from hardy.training.average import EMA
 from hardy.training.optim import Optimizer
 from hardy.training.precision import Layout, Precision
+
+ImagesOf = Literal["batch", "process"]
 
 
 @settings
@@ -50,6 +54,7 @@ class Run:
     precision: Precision = "auto"
     layout: Layout = "auto"
     compile: bool = False
+    norm_over: ImagesOf = "batch"  # on several processes, whose images batch norm takes its statistics of
     seed: int = 0
 
     def __post_init__(self) -> None:
