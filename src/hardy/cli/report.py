@@ -131,10 +131,12 @@ def _papers(runs: Sequence[Kept]) -> Papers:
                 if row.of != "each":
                     continue  # which of several seeds it is, a run alone does not tell
                 found = [
-                    PaperNumber(table.title, column.title, printed, *_described(column.measure.attack), note)
+                    PaperNumber(
+                        table.title, column.title, printed, *_described(column.measure.attack), note, table.weights
+                    )
                     for column in part.columns
                     if isinstance(column.measure, Accuracy)
-                    and (printed := table.cells.get((title, column.title))) is not None
+                    and (printed := table.printed(scale, title, column.title)) is not None
                 ]
                 same = fingerprint(replace(row.run, seed=0)) if found else ""
                 for place, settings in told.items():

@@ -23,6 +23,7 @@ from hardy.errors import FailedError
 from hardy.files import write_text
 from hardy.jobs import Analyse, Evaluate, Job, Place, Time, Train, run_jobs, state_of
 from hardy.jobs.queue import on_each_gpu
+from hardy.models.checkpoints import Which
 from hardy.recipes import tables
 from hardy.recipes.table import Also, Scale, find
 from hardy.report.analysis import Analysis, Tabular, write
@@ -33,6 +34,11 @@ from hardy.training.precision import Precision
 from hardy.training.run import Run
 
 Verdicts = Mapping[tuple[str, int], dict[str, Any]]  # by row and seed
+
+_WEIGHTS: dict[Which, str] = {
+    "last": "the weights of their last step",
+    "best": "the weights of the epoch that is best under attack on held-out training images",
+}
 
 
 @dataclass(frozen=True)
@@ -137,15 +143,22 @@ def _remarks(asked: Asked, lines: Sequence[Line]) -> list[str]:
     found = [line.measured for line in lines if line.measured is not None]
     if asked.judges and any(row.unit == "fraction" for row in found):
         remarks.append(
-            "Accuracy in %, last weights; attacks are judged at the last iterate, those that stop at a success there: each "
-            f"success is verified in float32, and crafted in {asked.precision}."
+            "Accuracy in %; attacks are judged at the last iterate, those that stop at a success there: each success is verified "
+            f"in float32, and crafted in {asked.precision}."
         )
     if asked.judges:
-        remarks.append("Intervals (95 %) are of test sampling and say nothing about other seeds.")
+        remarks.append(
+            f"Networks have {_WEIGHTS[asked.table.weights]}. Intervals (95 %) are of test sampling and say nothing about other "
+            "seeds."
+        )
     images = sorted({row.n for row in found})
     if not asked.table.cells and asked.judges and (len(images) == 1 or len(setting.parts) > 1):
         remarks.append(f"Images: {' or '.join(f'{n:,}' for n in images)}.")
-    if any(line.paper and line.measured and line.paper.unit == line.measured.unit for line in lines):
+    printed = [line.paper for line in lines if line.paper]
+    if any(not paper.same_ball for paper in printed):
+        of = f"The paper's numbers are of {asked.table.ball('paper')}, those measured here of {asked.table.ball(scale)}"
+        remarks.append(f"{of}: no difference is taken.")
+    elif any(line.paper and line.measured and line.paper.unit == line.measured.unit for line in lines):
         remarks.append("The difference is measured minus paper, in points where it is one of accuracies.")
     if asked.diagnosed:
         images_of = setting.parts[0].beside.plan.images
@@ -161,8 +174,8 @@ def _rows(asked: Asked, lines: Sequence[Line], verdicts: Verdicts) -> list[dict[
         if line.measured is not None:
             told = about | {"row": line.row, "column": line.column, "seed": line.seed}
             paper = line.paper
-            told |= {"paper": paper and paper.value, "place": paper.place if paper else "not in the paper"}
-            told |= {"paper unit": paper.unit, "digits": paper.digits} if paper else {}
+            told |= {"paper": paper and paper.value, "place": paper.place if paper else "not printed in the paper"}
+            told |= {"paper unit": paper.unit, "digits": paper.digits, "same ball": paper.same_ball} if paper else {}
             rows.append(told | dataclasses.asdict(line.measured))
     for (row, seed), said in verdicts.items():
         signs = {sign["name"]: sign["result"] for sign in said["signs"]}
