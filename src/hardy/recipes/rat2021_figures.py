@@ -138,5 +138,5 @@ def _direction() -> Table:
             "Columns are the mean cross-entropy, and the accuracy in %, at s times PGD's perturbation, over test images that "
             "are classified correctly unperturbed: s = 1 is the attack's image, beyond it images leave the ball.",
         ),
-        drawn=Drawn({"loss": "cross-entropy", "accuracy": "accuracy (%)"}, "s"),
+        drawn=Drawn({"loss": "cross-entropy", "accuracy": "accuracy (%)"}, "s (times the perturbation)"),
     )

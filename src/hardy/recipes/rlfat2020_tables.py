@@ -182,7 +182,7 @@ def _figure_2() -> Table:
         ranked_by="robust, average",
         notes=(
             "The average is the unweighted mean of accuracies under PGD, CW and NATTACK. RLFL is training on shuffled images, "
-            "RLFT the transfer to whole ones. The paper prints no numbers of this figure.",
+            "RLFT the transfer to whole ones.",
         ),
         drawn=Drawn({"": "accuracy (%)"}),
     )
