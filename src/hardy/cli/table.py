@@ -139,7 +139,10 @@ def _tables(asked: Asked, lines: list[Line], verdicts: Verdicts) -> list[Tabular
 def _remarks(asked: Asked, lines: Sequence[Line]) -> list[str]:
     scale, setting = asked.scale, asked.setting
     of_paper = "These are the paper's settings." if scale == "paper" else "These are not the paper's settings."
-    remarks = [f"Scale {scale}: {setting.says}.{f' {of_paper}' if asked.table.cells else ''}", *asked.table.notes]
+    remarks = [
+        f"Scale {scale}: {setting.says}.{f' {of_paper}' if 'paper' in asked.table.settings else ''}",
+        *asked.table.notes,
+    ]
     if asked.table.drawn is not None:
         remarks.append("Not printed in the paper, which draws these numbers: none is read off its picture.")
     found = [line.measured for line in lines if line.measured is not None]
