@@ -144,17 +144,18 @@ def _remarks(asked: Asked, lines: Sequence[Line]) -> list[str]:
         *asked.table.notes,
     ]
     if asked.table.drawn is not None:
-        remarks.append("Not printed in the paper, which draws these numbers: none is read off its picture.")
+        remarks.append("The paper draws these numbers and does not print them: none is read off its picture.")
     found = [line.measured for line in lines if line.measured is not None]
-    if asked.judges and any(row.unit == "fraction" for row in found):
+    shares = [row for row in found if row.unit == "fraction"]
+    if asked.judges and any({"attack", "attacks"} & row.settings.keys() for row in shares):
         remarks.append(
-            "Accuracy in %; attacks are judged at the last iterate, those that stop at a success there: each success is verified "
-            f"in float32, and crafted in {asked.precision}."
+            "Attacks are judged at the last iterate, those that stop at a success there: each success is verified in float32, "
+            f"and crafted in {asked.precision}."
         )
     if asked.judges:
         remarks.append(
-            f"Networks have {_WEIGHTS[asked.table.weights]}. Intervals (95 %) are of test sampling and say nothing about other "
-            "seeds."
+            f"{'Accuracy in %. ' if shares else ''}Networks have {_WEIGHTS[asked.table.weights]}. Intervals (95 %) are of test "
+            "sampling and say nothing about other seeds."
         )
     images = sorted({row.n for row in found})
     if not asked.table.cells and asked.judges and (len(images) == 1 or len(setting.parts) > 1):

@@ -25,10 +25,7 @@ _TENTHS = tuple(range(21))  # of S = 2
 
 _GAPS = "A gap is accuracy on training images minus that on test images, in points: clean, and under PGD."
 _STEPS = "Columns are numbers of PGD's steps, of 2/255 at eps 8/255 (on digits eps / 4), 0 being none."
-_STATED = (
-    'The paper states one number of this figure: RAT "outperforms the second best by a clear margin of around 10% after 20 '
-    'steps".'
-)
+_STATED = 'The paper\'s text: RAT "outperforms the second best by a clear margin of around 10% after 20 steps".'
 _EPS = "Columns are PGD's radii in 255ths, with 10 steps of 2/255 (on digits 2 of eps / 4)."
 _POINTS = Drawn({"": "gap (points)"})
 _OVER_STEPS, _OVER_EPS = (Drawn({"": "accuracy (%)"}, over) for over in ("steps", "eps (255ths)"))

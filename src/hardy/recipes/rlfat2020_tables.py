@@ -155,8 +155,8 @@ def _table_2(
         },
         cells=cells,
         notes=(
-            "Loss sensitivity is the mean L2 norm of the loss's gradient at transformed test images: less is smoother. The paper "
-            "does not say whether its numbers are of clean images, as these are, or of adversarial ones.",
+            "Loss sensitivity is the mean L2 norm of the loss's gradient at transformed test images: less is smoother. Images "
+            "are clean, as in the paper's words; the authors' script reads a file of adversarial ones.",
         ),
     )
 
