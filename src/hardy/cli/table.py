@@ -18,7 +18,7 @@ from hardy.cli.console import err, out, table
 from hardy.cli.drawn import figure
 from hardy.cli.flags import parse
 from hardy.cli.train import duration
-from hardy.describe import require
+from hardy.describe import counted, require
 from hardy.errors import FailedError
 from hardy.files import write_text
 from hardy.jobs import Analyse, Evaluate, Job, Place, Time, Train, run_jobs, state_of
@@ -217,11 +217,14 @@ def _dry_run(jobs: Sequence[Job], place: Place) -> None:
 
     told, total = [], 0.0
     for job in jobs:
-        cost, done = seconds(job), job.done()
-        told.append((job.name, "done" if done else "not estimated" if cost is None else duration(cost)))
-        total += 0.0 if done or cost is None else cost
+        if job.done():
+            told.append((job.name, "done"))
+            continue
+        cost = seconds(job)
+        told.append((job.name, "not estimated" if cost is None else duration(cost)))
+        total += cost or 0.0
     table(None, ("job", "at most"), told)
-    where = torch.cuda.get_device_name(on) if on.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    where = torch.cuda.get_device_name(on) if on.type == "cuda" else counted(torch.get_num_threads(), "CPU thread")
     out.print(
         f"\nabout {duration(total)} ({total / 3600:.1f} hours) one after another on {where}; validation comes on top"
     )
