@@ -126,6 +126,8 @@ def _papers(runs: Sequence[Kept]) -> Papers:
     for table in tables().values():
         for scale, setting in table.settings.items():
             other = f"Measured at scale {scale}, not in the paper's setting: {setting.says}."
+            if table.cells and table.ball(scale) != table.ball("paper"):
+                other += f" The paper's numbers are of {table.ball('paper')}: no difference is taken."
             note = "" if scale == "paper" else other
             for title, (part, row) in setting.rows.items():
                 if row.of != "each":
