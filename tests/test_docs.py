@@ -61,6 +61,8 @@ ONLY_READ = {
     ),
     "hardy table rlfat-1b --scale small --dry-run": _TIMES,
     "hardy table rlfat-1b --scale small --seeds 2 --rows PGDAT RLFAT-P --dry-run": _TIMES,
+    "hardy table rat-1-cifar10 --scale paper --also autoattack diagnosis --dry-run": _TIMES,
+    "hardy table rat-3 --scale smoke": "starts a process for each job, a minute; tests/cli/test_table.py does the same jobs",
     "hardy table rlfat-1b --scale small --precision bfloat16": _HOURS,
 }
 NEEDS_IMAGES = re.compile("cifar10")  # of a command: it is run where $HARDY_DATA has CIFAR-10

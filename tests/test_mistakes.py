@@ -264,7 +264,7 @@ def case(command: str, *parts: str, code: int = 2):
 NAMES = [
     case(
         "nosuch",
-        "no command named 'nosuch'; known are analyse, compare, demo, diagnose, evaluate, list, report, table, train",
+        "no command named 'nosuch'; known are analyse, compare, demo, diagnose, evaluate, export, list, report, table, train",
     ),
     case("evalute", "no command named 'evalute'; did you mean evaluate?"),
     case("--verbose", "no command named '--verbose'; known are"),
@@ -340,7 +340,7 @@ NAMES = [
     case("table", "Missing", "of the table, as in `hardy list tables`"),
     case("table rlfat-1d", "no table named 'rlfat-1d'; did you mean", "rlfat-1b"),
     case("table rlfat-1b rlfat-1c", "Unrecognized options: rlfat-1c"),
-    case("table rlfat-1b --rows PGD-AT", "rlfat-1b has no row 'PGD-AT'; it has PGDAT, TRADES"),
+    case("table rlfat-1b --rows PGD-AT", "rlfat-1b has no row 'PGD-AT' at scale small; it has PGDAT, TRADES"),
     case("table rlfat-1b --colums PGD", "Unrecognized options: --colums, PGD"),
 ]
 

@@ -59,7 +59,8 @@ def test_published_networks_stand_beside_their_papers_numbers(capsys, tmp_path, 
     ran = run(capsys, "report", "pgdat-cifar10-small", "rlfat-p-cifar10-small")
     assert ran.code == 0, ran.err
     text = (tmp_path / "report.md").read_text()
-    assert "| pgdat-cifar10-small | 0 | PGD | 46.19 | 15.6 | [13.5, 18.0] | -30.6 | 1,000 |" in text
+    assert "| pgdat-cifar10-small | 0 | PGD | 46.19 | 15.6 | [13.5, 18.0] | – | 1,000 |" in text
+    assert "The paper's numbers are of Linf 0.03: no difference is taken." in text
     assert "not in the paper's setting" in text
     assert "hardy diagnose pgdat-cifar10-small --json diagnosis-pgdat-cifar10-small.json" in text
 

@@ -70,15 +70,15 @@ def test_every_table_is_filled_at_the_scale_smoke_from_shared_jobs(capsys, fille
         for row in rows:
             cell = table.cells.get((row["row"], row["column"]))
             assert row["paper"] == (cell.value if cell else None)
-            assert row["place"] == (cell.place if cell else "not in the paper")
+            assert row["place"] == (cell.place if cell else "not printed in the paper")
             assert row["value"] >= (-1 if "gap" in row["what"] else 0)
         page = page_of(filled, name)
         assert page.startswith(f"# {table.title} (scale smoke)\n\n| method |")
-        assert ("These are not the paper's settings." in page) == bool(table.cells)
+        assert ("These are not the paper's settings." in page) == ("paper" in table.settings)
         for note in table.notes:
             assert note in page
         figure = filled / "smoke" / name / "figure.png"
-        assert figure.exists() == (table.drawn is not None)
+        assert figure.exists() == (table.drawn is not None) == ("The paper draws these numbers" in page)
         if table.drawn is not None:
             with Image.open(figure) as picture:
                 assert picture.width > 400
@@ -97,6 +97,28 @@ def test_the_papers_number_stands_beside_the_measured_one(capsys, filled):
     assert "| RBSAT-P | 0 | PGD | – |" in page_of(filled, "rlfat-1b")
     status = run(capsys, "table", "rlfat-1b", "--scale", "smoke", "--out", filled, "--rows", "RLFAT-P", "--status")
     assert status.out.count("done") == 5
+
+
+def test_numbers_of_another_radius_than_the_papers_have_no_difference_to_it(capsys, filled):
+    assert TABLES["rat-3"].printed("small", "SAT", "PGD").same_ball  # 8/255 both
+    assert not TABLES["rlfat-1b"].printed("small", "PGDAT", "PGD").same_ball  # 8/255 and 0.03
+    shown(capsys, filled, "rlfat-1b")
+    page = page_of(filled, "rlfat-1b")
+    (line,) = [line for line in page.splitlines() if line.startswith("| PGDAT | 0 | PGD |")]
+    assert [cell.strip() for cell in line.split("|")][7] == "–"
+    assert "The paper's numbers are of Linf 0.03, those measured here of Linf 0.1: no difference is taken." in page
+    assert not any(row["same ball"] for row in rows_of(filled, "rlfat-1b") if row["paper"] is not None)
+
+
+def test_the_papers_that_choose_an_epoch_have_the_weights_that_are_best_on_held_out_images(capsys, filled):
+    shown(capsys, filled, "infofeature-1")
+    assert "the weights of the epoch that is best under attack on held-out training images." in page_of(
+        filled, "infofeature-1"
+    )
+    assert {row["settings"]["weights"] for row in rows_of(filled, "infofeature-1")} == {"best"}
+    shown(capsys, filled, "rat-1-cifar10")
+    assert "Networks have the weights of their last step." in page_of(filled, "rat-1-cifar10")
+    assert {row["settings"]["weights"] for row in rows_of(filled, "rat-1-cifar10")} == {"last"}
 
 
 def test_numbers_of_a_unit_that_is_not_the_papers_are_shown_without_a_difference(capsys, filled):

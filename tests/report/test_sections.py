@@ -141,6 +141,16 @@ def test_the_papers_numbers_stand_beside_ours_with_their_difference(tmp_path):
     assert [block.text for block in everything(section, Paragraph)] == ["Not the paper's setting."]
 
 
+def test_a_number_of_a_papers_best_epoch_stands_beside_that_of_our_best_weights_once_the_run_has_ended(tmp_path):
+    folder = run(tmp_path / "a", [row(value=0.8), row(value=0.9, settings={"weights": "best", "step": 10})])
+    number = PaperNumber("Table 1", "clean", Printed(0.85, "Table 1"), None, None, "", "best")
+    saved(folder, "best", 10)
+    assert "papers" not in made(tmp_path, papers={str(folder): [number]})
+    saved(folder, "last", 20)
+    (shown,) = tables(made(tmp_path, papers={str(folder): [number]})["papers"])
+    assert shown.rows == (("a, best", "0", "clean", "85.00", "90.0", "[80.0, 100.0]", "+5.0", "100"),)
+
+
 def test_a_tables_rows_stand_beside_the_papers_numbers_and_those_without_any_do_not(tmp_path):
     told = {"table": "rlfat-1b", "scale": "small", "row": "PGDAT", "column": "PGD", "seed": 1, "place": "Table 1(b)"}
     json_lines(tmp_path / "results.jsonl", [

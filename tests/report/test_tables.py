@@ -40,6 +40,14 @@ def test_numbers_of_different_units_have_no_difference():
     assert Line("a", "b", 0, distance, row(1.5, unit="L2")).cells()[3:7] == ("2.1", "1.5", "[0.247, 0.302]", "–")
 
 
+def test_numbers_of_different_balls_have_no_difference():
+    paper = replace(PAPER, same_ball=False)
+    assert Line("a", "b", 0, paper, row()).cells()[3:7] == ("53.97", "27.4", "[24.7, 30.2]", "–")
+    shown = over_seeds([Line("a", "b", seed, paper, row()) for seed in (0, 1)], None)
+    assert shown is not None
+    assert shown.rows[0][-1] == "–"
+
+
 @pytest.mark.parametrize(
     ("printed", "text"),
     [(Printed(0.947, ""), "94.70"), (Printed(0.947, "", digits=1), "94.7"), (Printed(47.95, "", "minutes"), "47.95")],

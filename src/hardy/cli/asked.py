@@ -92,10 +92,11 @@ class Asked:
         return self.seeds if self.titles is None or title in self.titles else 0
 
     def _network(self, row: Row, seed: int) -> Network:
-        return Network(Train(replace(row.run, seed=seed), str(self.folder)), self.precision)
+        return Network(Train(replace(row.run, seed=seed), str(self.folder)), self.precision, self.table.weights)
 
     def _diagnose(self, part: Part, row: Row, seed: int) -> Diagnose:
-        return Diagnose(self._network(row, seed).train, part.beside.ball, part.beside.plan, self.precision)
+        train = self._network(row, seed).train
+        return Diagnose(train, part.beside.ball, part.beside.plan, self.precision, self.table.weights)
 
     def _shown(self, title: str) -> list[list[Line]]:
         """The lines of a row, seed by seed; of one that stands for the best or worst of its seeds that one's."""
@@ -117,10 +118,12 @@ class Asked:
     def _measured(self, title: str) -> Iterator[list[Line]]:
         """The lines of each seed that was asked for, or of which there is something."""
         part, row = self.setting.rows[title]
-        cells = self.table.cells
         for seed in count():
             network = self._network(row, seed)
             found = {column.title: column.measure.found(network) for column in self.columns(part)}
             if seed >= self._seeds(title) and not any(found.values()):
                 return
-            yield [Line(title, column, seed, cells.get((title, column)), it) for column, it in found.items()]
+            yield [
+                Line(title, column, seed, self.table.printed(self.scale, title, column), it)
+                for column, it in found.items()
+            ]

@@ -115,5 +115,5 @@ _LISTS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "data": lambda: ((name, _first_line(made)) for name, made in classes(Dataset).items()),
     "models": lambda: [*((name, _first_line(made)) for name, made in builders().items()), _OWN],
     "published": lambda: ((name, _measured(name)) for name in published()),
-    "tables": lambda: ((name, made.title) for name, made in tables().items()),
+    "tables": lambda: ((name, made.title) for name, made in sorted(tables().items())),
 }

@@ -126,15 +126,19 @@ def _papers(runs: Sequence[Kept]) -> Papers:
     for table in tables().values():
         for scale, setting in table.settings.items():
             other = f"Measured at scale {scale}, not in the paper's setting: {setting.says}."
+            if table.cells and table.ball(scale) != table.ball("paper"):
+                other += f" The paper's numbers are of {table.ball('paper')}: no difference is taken."
             note = "" if scale == "paper" else other
             for title, (part, row) in setting.rows.items():
                 if row.of != "each":
                     continue  # which of several seeds it is, a run alone does not tell
                 found = [
-                    PaperNumber(table.title, column.title, printed, *_described(column.measure.attack), note)
+                    PaperNumber(
+                        table.title, column.title, printed, *_described(column.measure.attack), note, table.weights
+                    )
                     for column in part.columns
                     if isinstance(column.measure, Accuracy)
-                    and (printed := table.cells.get((title, column.title))) is not None
+                    and (printed := table.printed(scale, title, column.title)) is not None
                 ]
                 same = fingerprint(replace(row.run, seed=0)) if found else ""
                 for place, settings in told.items():

@@ -18,11 +18,12 @@ from hardy.cli.console import err, out, table
 from hardy.cli.drawn import figure
 from hardy.cli.flags import parse
 from hardy.cli.train import duration
-from hardy.describe import require
+from hardy.describe import counted, require
 from hardy.errors import FailedError
 from hardy.files import write_text
 from hardy.jobs import Analyse, Evaluate, Job, Place, Time, Train, run_jobs, state_of
 from hardy.jobs.queue import on_each_gpu
+from hardy.models.checkpoints import Which
 from hardy.recipes import tables
 from hardy.recipes.table import Also, Scale, find
 from hardy.report.analysis import Analysis, Tabular, write
@@ -33,6 +34,11 @@ from hardy.training.precision import Precision
 from hardy.training.run import Run
 
 Verdicts = Mapping[tuple[str, int], dict[str, Any]]  # by row and seed
+
+_WEIGHTS: dict[Which, str] = {
+    "last": "the weights of their last step",
+    "best": "the weights of the epoch that is best under attack on held-out training images",
+}
 
 
 @dataclass(frozen=True)
@@ -133,19 +139,32 @@ def _tables(asked: Asked, lines: list[Line], verdicts: Verdicts) -> list[Tabular
 def _remarks(asked: Asked, lines: Sequence[Line]) -> list[str]:
     scale, setting = asked.scale, asked.setting
     of_paper = "These are the paper's settings." if scale == "paper" else "These are not the paper's settings."
-    remarks = [f"Scale {scale}: {setting.says}.{f' {of_paper}' if asked.table.cells else ''}", *asked.table.notes]
+    remarks = [
+        f"Scale {scale}: {setting.says}.{f' {of_paper}' if 'paper' in asked.table.settings else ''}",
+        *asked.table.notes,
+    ]
+    if asked.table.drawn is not None:
+        remarks.append("The paper draws these numbers and does not print them: none is read off its picture.")
     found = [line.measured for line in lines if line.measured is not None]
-    if asked.judges and any(row.unit == "fraction" for row in found):
+    shares = [row for row in found if row.unit == "fraction"]
+    if asked.judges and any({"attack", "attacks"} & row.settings.keys() for row in shares):
         remarks.append(
-            "Accuracy in %, last weights; attacks are judged at the last iterate, those that stop at a success there: each "
-            f"success is verified in float32, and crafted in {asked.precision}."
+            "Attacks are judged at the last iterate, those that stop at a success there: each success is verified in float32, "
+            f"and crafted in {asked.precision}."
         )
     if asked.judges:
-        remarks.append("Intervals (95 %) are of test sampling and say nothing about other seeds.")
+        remarks.append(
+            f"{'Accuracy in %. ' if shares else ''}Networks have {_WEIGHTS[asked.table.weights]}. Intervals (95 %) are of test "
+            "sampling and say nothing about other seeds."
+        )
     images = sorted({row.n for row in found})
     if not asked.table.cells and asked.judges and (len(images) == 1 or len(setting.parts) > 1):
         remarks.append(f"Images: {' or '.join(f'{n:,}' for n in images)}.")
-    if any(line.paper and line.measured and line.paper.unit == line.measured.unit for line in lines):
+    printed = [line.paper for line in lines if line.paper]
+    if any(not paper.same_ball for paper in printed):
+        of = f"The paper's numbers are of {asked.table.ball('paper')}, those measured here of {asked.table.ball(scale)}"
+        remarks.append(f"{of}: no difference is taken.")
+    elif any(line.paper and line.measured and line.paper.unit == line.measured.unit for line in lines):
         remarks.append("The difference is measured minus paper, in points where it is one of accuracies.")
     if asked.diagnosed:
         images_of = setting.parts[0].beside.plan.images
@@ -161,8 +180,8 @@ def _rows(asked: Asked, lines: Sequence[Line], verdicts: Verdicts) -> list[dict[
         if line.measured is not None:
             told = about | {"row": line.row, "column": line.column, "seed": line.seed}
             paper = line.paper
-            told |= {"paper": paper and paper.value, "place": paper.place if paper else "not in the paper"}
-            told |= {"paper unit": paper.unit, "digits": paper.digits} if paper else {}
+            told |= {"paper": paper and paper.value, "place": paper.place if paper else "not printed in the paper"}
+            told |= {"paper unit": paper.unit, "digits": paper.digits, "same ball": paper.same_ball} if paper else {}
             rows.append(told | dataclasses.asdict(line.measured))
     for (row, seed), said in verdicts.items():
         signs = {sign["name"]: sign["result"] for sign in said["signs"]}
@@ -198,11 +217,14 @@ def _dry_run(jobs: Sequence[Job], place: Place) -> None:
 
     told, total = [], 0.0
     for job in jobs:
-        cost, done = seconds(job), job.done()
-        told.append((job.name, "done" if done else "not estimated" if cost is None else duration(cost)))
-        total += 0.0 if done or cost is None else cost
+        if job.done():
+            told.append((job.name, "done"))
+            continue
+        cost = seconds(job)
+        told.append((job.name, "not estimated" if cost is None else duration(cost)))
+        total += cost or 0.0
     table(None, ("job", "at most"), told)
-    where = torch.cuda.get_device_name(on) if on.type == "cuda" else f"{torch.get_num_threads()} CPU threads"
+    where = torch.cuda.get_device_name(on) if on.type == "cuda" else counted(torch.get_num_threads(), "CPU thread")
     out.print(
         f"\nabout {duration(total)} ({total / 3600:.1f} hours) one after another on {where}; validation comes on top"
     )

@@ -9,27 +9,28 @@ from hardy.attacks.balls import Ball
 from hardy.describe import fingerprint, settings
 from hardy.evaluation.diagnosis import Plan, diagnose
 from hardy.files import digest, write_text
-from hardy.jobs.job import Job, Place, Train
+from hardy.jobs.job import Job, Place, Train, marked
 from hardy.jobs.measure import test_images
-from hardy.models.checkpoints import load, read_weights, surrogate_for
+from hardy.models.checkpoints import Which, load, read_weights, surrogate_for
 from hardy.training.loop import Watch
 from hardy.training.precision import Precision, prepare
 
 
 @settings
 class Diagnose(Job):
-    """Diagnose the last weights of a trained run, on the first test images. precision: while crafting."""
+    """Diagnose weights of a trained run, on the first test images. precision: while crafting."""
 
     train: Train
     ball: Ball
     plan: Plan
     precision: Precision = "float32"
+    which: Which = "last"
 
     @property
     def file(self) -> Path:
         """Where the diagnosis is, or will be: what `hardy diagnose --json` writes, with the digest of the weights."""
         told = fingerprint((self.ball, self.plan, self.precision))
-        return self.train.folder / f"diagnosis-{told[:6]}.json"
+        return self.train.folder / f"diagnosis-{marked(self.which)}{told[:6]}.json"
 
     @property
     def name(self) -> str:
@@ -39,6 +40,10 @@ class Diagnose(Job):
     def needs(self) -> tuple[Job, ...]:
         return (self.train,)
 
+    @property
+    def _weights(self) -> Path:
+        return self.train.weights_of(self.which)
+
     def result(self) -> dict[str, Any] | None:
         """The diagnosis of these weights, where it is there already."""
         if not self.train.done() or not self.file.is_file():
@@ -47,13 +52,13 @@ class Diagnose(Job):
             said = json.loads(self.file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
-        return said if isinstance(said, dict) and said.get("weights sha256") == digest(self.train.weights) else None
+        return said if isinstance(said, dict) and said.get("weights sha256") == digest(self._weights) else None
 
     def done(self) -> bool:
         return self.result() is not None
 
     def execute(self, place: Place, watch: Watch) -> None:
-        weights = self.train.weights
+        weights = self._weights
         _, header = read_weights(weights)
         test = test_images(header, weights, place.data_root, offline=place.offline).to(place.on)
         name = surrogate_for(test.shape, test.classes)

@@ -15,7 +15,7 @@ from hardy.attacks.informative import Coupled
 from hardy.describe import fingerprint, settings
 from hardy.errors import HardyError, UsageError
 from hardy.jobs.measure import about_weights, known, measured
-from hardy.models.checkpoints import read_weights
+from hardy.models.checkpoints import Which, read_weights
 from hardy.results import Measurement
 from hardy.training.loop import Watch, train
 from hardy.training.precision import Precision, this_device
@@ -37,19 +37,19 @@ class Place:
         return this_device(self.device)
 
 
-def _told(weights: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(header, what a row says) of last weights; both empty where there are none that can be read."""
+def _told(weights: Path, which: Which) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(header, what a row says) of a run's weights; both empty where there are none that can be read."""
     with contextlib.suppress(HardyError, OSError):
         state = weights.stat()
-        return _read(weights, (state.st_mtime_ns, state.st_size, state.st_ino))
+        return _read(weights, which, (state.st_mtime_ns, state.st_size, state.st_ino))
     return {}, {}
 
 
 @lru_cache(maxsize=256)
-def _read(weights: Path, state: tuple[int, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+def _read(weights: Path, which: Which, state: tuple[int, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
     del state  # it tells when to read anew: a queue asks often
     _, header = read_weights(weights)
-    return header, about_weights(weights, "last", header)
+    return header, about_weights(weights, which, header)
 
 
 def _holds(path: Path, run: Run) -> bool:
@@ -68,6 +68,11 @@ def passes_of(attack: Attack | None, n: int) -> tuple[float, float]:
     forwards = sum(stage.iterations * stage.copies for stage in attack.stages)
     backwards = sum(stage.iterations for stage in attack.stages if stage.copies == 1)
     return n * forwards, n * backwards
+
+
+def marked(which: Which) -> str:
+    """What stands in names of jobs and files that are of these weights: nothing for the last ones."""
+    return "" if which == "last" else f"{which}-"
 
 
 class Job(ABC):
@@ -119,16 +124,19 @@ class Train(Job):
 
     @property
     def weights(self) -> Path:
-        """The weights that are measured."""
-        return self.folder / "last.safetensors"
+        """The last weights."""
+        return self.weights_of("last")
 
-    @property
-    def about(self) -> dict[str, Any]:
+    def weights_of(self, which: Which) -> Path:
+        """The last weights, or those that are best on the images that the run holds out."""
+        return self.folder / f"{which}.safetensors"
+
+    def about(self, which: Which) -> dict[str, Any]:
         """What rows say of these weights; empty where there are none that can be read."""
-        return _told(self.weights)[1]
+        return _told(self.weights_of(which), which)[1]
 
     def done(self) -> bool:
-        header, _ = _told(self.weights)
+        header, _ = _told(self.weights, "last")
         with contextlib.suppress(UsageError):
             return header.get("id") == read_id(self.folder) and header.get("step") == header.get("steps")
         return False
@@ -139,7 +147,7 @@ class Train(Job):
 
 @settings
 class Evaluate(Job):
-    """Measure the last weights of a trained run under one attack, on the first n test images.
+    """Measure weights of a trained run under one attack, on the first n test images.
 
     attack: None is none. title: what rows and logs call it. precision: while crafting; verdicts are float32.
     """
@@ -149,10 +157,11 @@ class Evaluate(Job):
     attack: Attack | None
     n: int
     precision: Precision = "float32"
+    which: Which = "last"
 
     @property
     def name(self) -> str:
-        return f"evaluate-{self.train.folder.name}-{self.title}"
+        return f"evaluate-{self.train.folder.name}-{marked(self.which)}{self.title}"
 
     @property
     def needs(self) -> tuple[Job, ...]:
@@ -164,10 +173,10 @@ class Evaluate(Job):
 
     def result(self) -> Measurement | None:
         """The measured row, where it is there already; weights whose training has not come to its end have none."""
-        if not self.train.done():
+        about = self.train.about(self.which)
+        if not about or not self.train.done():
             return None
-        about = {**self.train.about, "precision": self.precision}
-        return known(self.train.folder / "results.jsonl", about, self.attack, self.n)
+        return known(self.train.folder / "results.jsonl", {**about, "precision": self.precision}, self.attack, self.n)
 
     def done(self) -> bool:
         return self.result() is not None
@@ -177,6 +186,6 @@ class Evaluate(Job):
             watch.note(f"{name}: {decided} of {total} images decided, {robust} robust so far")
 
         measured(
-            self.train.folder, self.title, self.attack, self.n, precision=self.precision, data_root=place.data_root,
-            offline=place.offline, device=place.on, progress=show,
+            self.train.folder, self.title, self.attack, self.n, which=self.which, precision=self.precision,
+            data_root=place.data_root, offline=place.offline, device=place.on, progress=show,
         )  # fmt: skip

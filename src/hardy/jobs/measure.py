@@ -98,6 +98,7 @@ def measured(
     attack: Attack | None,
     n: int,
     *,
+    which: Which = "last",
     precision: Precision = "float32",
     data_root: Path | None = None,
     offline: bool = False,
@@ -105,13 +106,13 @@ def measured(
     progress: Progress | None = None,
     store: Callable[[Path, list[Measurement]], None] = append,
 ) -> Measurement:
-    """Accuracy of a run's last weights on the first n test images: known from before, or measured now and added to results.jsonl.
+    """Accuracy of a run's weights on the first n test images: known from before, or measured now and added to results.jsonl.
 
     name: what the row calls the attack. precision: while crafting. store: what adds a row to the file.
     """
-    file, which = find_weights(folder, "last")
+    file, found = find_weights(folder, which)
     _, header = read_weights(file)
-    about = {**about_weights(file, which, header), "precision": precision}
+    about = {**about_weights(file, found, header), "precision": precision}
     results = folder / "results.jsonl"
     there = known(results, about, attack, n)
     if there is not None:

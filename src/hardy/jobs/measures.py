@@ -9,6 +9,7 @@ from hardy.evaluation.average import average_accuracy
 from hardy.jobs.job import Evaluate, Job, Train
 from hardy.jobs.study import Analyse, Study
 from hardy.jobs.timing import Time
+from hardy.models.checkpoints import Which
 from hardy.results import Measurement
 from hardy.training.curves import learning_curves
 from hardy.training.precision import Precision
@@ -16,10 +17,14 @@ from hardy.training.precision import Precision
 
 @dataclass(frozen=True)
 class Network:
-    """A run's network, and how it is attacked. precision: while crafting where each success is verified in float32."""
+    """A run's network, and how it is attacked.
+
+    precision: while crafting where each success is verified in float32. which: of the run's weights.
+    """
 
     train: Train
     precision: Precision = "float32"
+    which: Which = "last"
 
 
 class Measure(ABC):
@@ -51,7 +56,7 @@ class Accuracy(Measure):
     def _job(self, network: Network) -> Evaluate:
         verified = self.attack is not None and self.attack.stops_at_success
         precision = network.precision if verified else "float32"
-        return Evaluate(network.train, self.name, self.attack, self.images, precision)
+        return Evaluate(network.train, self.name, self.attack, self.images, precision, network.which)
 
 
 @dataclass(frozen=True)
@@ -76,10 +81,13 @@ class RowOf(Measure):
     what: str
 
     def jobs(self, network: Network) -> tuple[Job, ...]:
-        return (Analyse(network.train, self.study),)
+        return (self._job(network),)
 
     def found(self, network: Network) -> Measurement | None:
-        return _named(self.what, Analyse(network.train, self.study).result())
+        return _named(self.what, self._job(network).result())
+
+    def _job(self, network: Network) -> Analyse:
+        return Analyse(network.train, self.study, network.which)
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from hardy.describe import describe, fingerprint, rebuild, settings
 from hardy.errors import UsageError
 from hardy.evaluation.path import Tell
 from hardy.files import write_text
-from hardy.jobs.job import Job, Place, Train
+from hardy.jobs.job import Job, Place, Train, marked
 from hardy.jobs.measure import test_images
-from hardy.models.checkpoints import load, read_weights
+from hardy.models.checkpoints import Which, load, read_weights
 from hardy.models.classifier import Classifier
 from hardy.results import Measurement, of_json
 from hardy.training.loop import Watch
@@ -25,9 +25,10 @@ from hardy.training.stream import TrainingImages
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained run as a study sees it: last weights, in float32, on the place's device. tell: progress."""
+    """A trained run as a study sees it: the weights asked for, in float32, on the place's device. tell: progress."""
 
     train: Train
+    which: Which
     place: Place
     tell: Tell
 
@@ -39,16 +40,16 @@ class Trained:
     @property
     def about(self) -> dict[str, Any]:
         """What rows say of its weights."""
-        return {**self.train.about, "precision": "float32"}
+        return {**self.train.about(self.which), "precision": "float32"}
 
     def network(self, run: Run | None = None) -> Classifier:
         """The network, or that of another run, which must be among the study's sources."""
         train = self.train if run is None else Train(run, self.train.into)
-        return prepare(load(train.weights), self.place.on, "float32")
+        return prepare(load(train.weights_of(self.which)), self.place.on, "float32")
 
     def test(self, images: int) -> Split:
         """The first test images of its data."""
-        weights = self.train.weights
+        weights = self.train.weights_of(self.which)
         _, header = read_weights(weights)
         whole = test_images(header, weights, self.place.data_root, offline=self.place.offline)
         return whole.take(slice(images)).to(self.place.on)
@@ -79,19 +80,20 @@ class Study(ABC):
 
 @settings
 class Analyse(Job):
-    """Make a study of the last weights of a trained run."""
+    """Make a study of weights of a trained run; those of other runs that it needs are of the same kind."""
 
     train: Train
     study: Study
+    which: Which = "last"
 
     @property
-    def _kind(self) -> str:
-        return type(self.study).__name__.lower()
+    def _start(self) -> str:
+        return f"{type(self.study).__name__.lower()}-{marked(self.which)}"
 
     @property
     def file(self) -> Path:
         """Where the rows are, or will be."""
-        return self.train.folder / f"{self._kind}-{fingerprint(self.study)[:6]}.json"
+        return self.train.folder / f"{self._start}{fingerprint(self.study)[:6]}.json"
 
     @property
     def name(self) -> str:
@@ -107,9 +109,9 @@ class Analyse(Job):
 
     def result(self) -> list[Measurement] | None:
         """The rows of these weights, where they are there already; of an older version, if it had the same settings."""
-        if not all(train.done() for train in self.needs):
+        if not all(train.done() and train.about(self.which) for train in self.needs):
             return None
-        others = sorted(self.train.folder.glob(f"{self._kind}-*.json"))
+        others = sorted(self.train.folder.glob(f"{self._start}*.json"))
         return next((rows for file in (self.file, *others) if (rows := self._read(file)) is not None), None)
 
     def _read(self, file: Path) -> list[Measurement] | None:
@@ -122,15 +124,15 @@ class Analyse(Job):
 
     @property
     def _digests(self) -> list[str]:
-        return [train.about["weights sha256"] for train in self.needs]
+        return [train.about(self.which)["weights sha256"] for train in self.needs]
 
     def done(self) -> bool:
         return self.result() is not None
 
     def execute(self, place: Place, watch: Watch) -> None:
         def tell(done: int, total: int) -> None:
-            watch.note(f"{self._kind}: {done} of {total}")
+            watch.note(f"{self.file.stem}: {done} of {total}")
 
-        rows = self.study.rows(Trained(self.train, place, tell))
+        rows = self.study.rows(Trained(self.train, self.which, place, tell))
         told = {"weights sha256": self._digests, "study": describe(self.study), "rows": [asdict(row) for row in rows]}
         write_text(self.file, json.dumps(told, indent=1) + "\n")

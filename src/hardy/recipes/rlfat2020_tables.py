@@ -155,7 +155,8 @@ def _table_2(
         },
         cells=cells,
         notes=(
-            "Loss sensitivity is the mean L2 norm of the loss's gradient at transformed test images: less is smoother.",
+            "Loss sensitivity is the mean L2 norm of the loss's gradient at transformed test images: less is smoother. Images "
+            "are clean, as in the paper's words; the authors' script reads a file of adversarial ones.",
         ),
     )
 
@@ -181,7 +182,7 @@ def _figure_2() -> Table:
         ranked_by="robust, average",
         notes=(
             "The average is the unweighted mean of accuracies under PGD, CW and NATTACK. RLFL is training on shuffled images, "
-            "RLFT the transfer to whole ones. The paper prints no numbers of this figure.",
+            "RLFT the transfer to whole ones.",
         ),
         drawn=Drawn({"": "accuracy (%)"}),
     )

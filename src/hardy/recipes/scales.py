@@ -3,13 +3,13 @@
 from dataclasses import replace
 from functools import cache
 
-from hardy.attacks import Linf
+from hardy.attacks import PGD, Linf
 from hardy.attacks.balls import Ball
 from hardy.evaluation.diagnosis import Plan
 from hardy.models import small_cnn
 from hardy.recipes import digits, small
 from hardy.recipes.table import Beside
-from hardy.training.run import Run
+from hardy.training.run import Run, Validation
 
 SMOKE = "digits, an epoch of a network of width 2, few test images: shows that every part works, and nothing else"
 FEW, OURS = Linf(digits.EPS), Linf(8 / 255)  # the balls of smoke and small
@@ -20,6 +20,7 @@ SMOKE_NATTACK, SMALL_NATTACK = 4, 50
 _SHORT = Plan(images=100, apgd_t_steps=50, fab_steps=25, target_classes=3, square_queries=1000, nattack_images=0)
 _TINY = Plan(images=2, apgd_t_steps=2, fab_steps=2, target_classes=1, square_queries=5, nattack_images=0)
 SMOKE_BESIDE, SMALL_BESIDE = Beside(FEW, 2, _TINY), Beside(OURS, 200, _SHORT)
+_HELD_OUT = Validation(images=20, attack=PGD(FEW, steps=2))
 
 _on_digits, _at_the_small_budget = cache(digits.recipes), cache(small.recipes)  # a hundred runs take a while to make
 
@@ -31,7 +32,7 @@ def paper_beside(ball: Ball, images: int) -> Beside:
 
 def tiny(method: str) -> Run:
     """A method's run at the scale smoke."""
-    return replace(_on_digits()[f"{method}-digits"], model=small_cnn(width=2), epochs=1)
+    return replace(_on_digits()[f"{method}-digits"], model=small_cnn(width=2), epochs=1, validation=_HELD_OUT)
 
 
 def ours(method: str, data: str) -> Run:

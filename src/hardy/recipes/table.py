@@ -1,7 +1,7 @@
 """Table: a table or figure of a paper as data: rows are runs, columns measures, cells the paper's numbers and their places."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from hardy.attacks import AutoAttack
@@ -9,6 +9,7 @@ from hardy.attacks.balls import Ball
 from hardy.errors import unknown
 from hardy.evaluation.diagnosis import Plan
 from hardy.jobs.measures import Accuracy, Measure
+from hardy.models.checkpoints import Which
 from hardy.report.tables import Printed
 from hardy.training.run import Run
 
@@ -101,8 +102,8 @@ class Table:
     """A table of a paper. A row or cell that the paper has not is there without a number.
 
     settings: by scale, for those that it has; numbers of different scales never stand in one table. cells: the paper's numbers
-    by the titles of row and column. ranked_by: the column by which the best and worst of several seeds are told. always: what
-    stands beside its columns unasked. notes: what a reader should know of it, in sentences.
+    by the titles of row and column. ranked_by: the column by which the best and worst of several seeds are told. weights: which
+    of a run's are measured. always: what stands beside its columns unasked. notes: what a reader should know of it, in sentences.
     """
 
     name: str
@@ -110,9 +111,19 @@ class Table:
     settings: Mapping[Scale, Setting]
     cells: Mapping[tuple[str, str], Printed]
     ranked_by: str | None = None
+    weights: Which = "last"
     always: tuple[Also, ...] = ()
     notes: tuple[str, ...] = ()
     drawn: Drawn | None = None
+
+    def ball(self, scale: Scale) -> Ball:
+        """The ball of networks and attacks, which is one at each scale."""
+        return self.settings[scale].parts[0].beside.ball
+
+    def printed(self, scale: Scale, row: str, column: str) -> Printed | None:
+        """The paper's number in that cell, to stand beside one of that scale; None where it has none."""
+        cell = self.cells.get((row, column))
+        return None if cell is None else replace(cell, same_ball=self.ball("paper") == self.ball(scale))
 
 
 def cells_of(

@@ -24,7 +24,7 @@ _APART = "Networks judged by different images stand in different tables: their n
 class PaperNumber:
     """A number that a paper has for the settings of a run. attack, judge: as rows describe them; None for clean accuracy.
 
-    note: what differs from the paper's setting, "" where nothing does.
+    note: what differs from the paper's setting, "" where nothing does. weights: the run's that it is beside.
     """
 
     table: str
@@ -33,6 +33,7 @@ class PaperNumber:
     attack: Any
     judge: str | None
     note: str
+    weights: str = "last"
 
 
 Papers = Mapping[str, Sequence[PaperNumber]]  # by a run's place
@@ -127,8 +128,9 @@ def beside_papers(subjects: Sequence[Subject], papers: Papers, found: Found) -> 
     lines: dict[str, list[Line]] = {}
     notes: dict[str, list[str]] = {}
     for subject in subjects:
-        for paper in papers.get(subject.kept.place, ()) if _as_in_papers(subject) else ():
-            row = next((row for row in subject.rows if _is_of(row, paper)), None)
+        for paper in papers.get(subject.kept.place, ()):
+            fits = _as_in_papers(subject, paper.weights)
+            row = next((row for row in subject.rows if _is_of(row, paper)), None) if fits else None
             if row is None:
                 continue  # what is missing has a section of its own
             seed = subject.kept.told.get("run", {}).get("seed", 0)
@@ -142,12 +144,13 @@ def beside_papers(subjects: Sequence[Subject], papers: Papers, found: Found) -> 
     return Section("papers", "Beside the papers", tuple(blocks)) if blocks else None
 
 
-def _as_in_papers(subject: Subject) -> bool:
-    """Whether they are last weights, of a run that came to its end, judged by the images of its own data set."""
+def _as_in_papers(subject: Subject, which: str) -> bool:
+    """Whether they are those weights of a run that came to its end, judged by the images of its own data set."""
     planned = subject.kept.told.get("steps")
     steps = [row.settings.get("step", planned) for row in subject.rows]
+    ended = all(step == planned for step in (steps if which == "last" else [subject.kept.steps.get("last")]))
     own = not any("data set" in row.settings for row in subject.rows)
-    return subject.which == "last" and own and all(step == planned for step in steps)
+    return subject.which == which and own and ended
 
 
 def _is_of(row: Measurement, paper: PaperNumber) -> bool:
@@ -187,5 +190,6 @@ def _printed(row: Mapping[str, Any]) -> Printed | None:
     """The paper's number beside a row of a table; of an older version it is a fraction."""
     if row.get("paper") is None:
         return None
-    unit, digits = row.get("paper unit", "fraction"), row.get("digits", 2)
-    return Printed(row["paper"], str(row.get("place", "")), str(unit), digits if isinstance(digits, int) else 2)
+    unit, digits, same_ball = row.get("paper unit", "fraction"), row.get("digits", 2), row.get("same ball", True)
+    whole = digits if isinstance(digits, int) else 2
+    return Printed(row["paper"], str(row.get("place", "")), str(unit), whole, bool(same_ball))

@@ -13,12 +13,16 @@ NONE = "–"
 
 @dataclass(frozen=True)
 class Printed:
-    """A number of a paper, and where it stands there. digits: after the point, as printed; a fraction is printed in per cent."""
+    """A number of a paper, and where it stands there.
+
+    digits: after the point, as printed; a fraction is printed in per cent. same_ball: whether it is of the ball that ours is of.
+    """
 
     value: float
     place: str
     unit: str = "fraction"
     digits: int = 2
+    same_ball: bool = True
 
     def __str__(self) -> str:
         return f"{100 * self.value if self.unit == 'fraction' else self.value:.{self.digits}f}"
@@ -40,8 +44,15 @@ class Line:
         if row is None:
             return self.row, str(self.seed), self.column, paper, NONE, NONE, NONE, NONE
         value, interval = _in(row.unit, row.value), _interval(row)
-        difference = _difference(self.paper, row.value, row.unit)
+        difference = self.difference(row.value, row.unit)
         return self.row, str(self.seed), self.column, paper, value, interval or NONE, difference, f"{row.n:,}"
+
+    def difference(self, value: float, unit: str) -> str:
+        """Measured minus paper: in points, or in the unit of both; a dash without a paper, or where unit or ball is another."""
+        paper = self.paper
+        if paper is None or paper.unit != unit or not paper.same_ball:
+            return NONE
+        return f"{100 * (value - paper.value):+.1f}" if unit == "fraction" else f"{value - paper.value:+.3g}"
 
 
 def percent(value: float | None) -> str:
@@ -57,13 +68,6 @@ def _in(unit: str, value: float) -> str:
 def _interval(row: Measurement) -> str:
     """Empty where there is none."""
     return "" if row.low is None or row.high is None else f"[{_in(row.unit, row.low)}, {_in(row.unit, row.high)}]"
-
-
-def _difference(paper: Printed | None, value: float, unit: str) -> str:
-    """Measured minus paper: in points, or in the unit of both; a dash where there is no paper, or its unit is another."""
-    if paper is None or paper.unit != unit:
-        return NONE
-    return f"{100 * (value - paper.value):+.1f}" if unit == "fraction" else f"{value - paper.value:+.3g}"
 
 
 def wide(lines: Sequence[Line], verdicts: Mapping[tuple[str, int], str] | None = None) -> Tabular:
@@ -109,12 +113,12 @@ def over_seeds(lines: Sequence[Line], ranked_by: str | None) -> Tabular | None:
             found = {line.seed: line.measured for line in of if line.column == column and line.measured}
             if len(found) < 2:
                 continue
-            paper = next(line.paper for line in of if line.column == column)
+            one = next(line for line in of if line.column == column)
             values, unit = [it.value for it in found.values()], next(iter(found.values())).unit
             mean, deviation = statistics.mean(values), statistics.stdev(values)
             chosen = (NONE if seed not in found else _in(unit, found[seed].value) for seed in (best, worst))
-            difference = _difference(paper, mean, unit)
-            told = (str(paper or NONE), str(len(found)), _in(unit, mean), _in(unit, deviation), *chosen, difference)
+            difference = one.difference(mean, unit)
+            told = (str(one.paper or NONE), str(len(found)), _in(unit, mean), _in(unit, deviation), *chosen, difference)
             rows.append((row, column, *told))
     heads = ("method", "what", "paper", "seeds", "mean", "deviation", "best", "worst", "difference")
     told_by = f"; best and worst are whole networks, by {ranked_by}" if ranked_by else ""

@@ -159,6 +159,22 @@ def test_rows_at_the_papers_scale_are_its_recipes_and_at_the_small_scale_the_sma
             assert own or set(runs_of(table.name, scale).values()) <= known, (table.name, scale)
 
 
+@every
+def test_networks_have_the_weights_that_each_papers_are_chosen_by(table):
+    """The register's D27: P-INFO's model choice by a held-out split, not by the test set."""
+    assert table.weights == ("best" if table.name.startswith("infofeature") else "last")
+    if table.weights == "best":
+        for setting in table.settings.values():
+            runs = [row.run for _, row in setting.rows.values()]
+            runs += [run for part in setting.parts for run in _sources(part)]
+            assert all(run.validation.images > 0 for run in runs)
+
+
+def _sources(part):
+    studies = [column.measure.study for column in part.columns if isinstance(column.measure, RowOf)]
+    return [run for study in studies for run in study.sources]
+
+
 def test_an_unknown_table_is_refused_with_the_nearest_names():
     with pytest.raises(UsageError, match=r"There is no table named 'rlfat-1'; did you mean .*rlfat-1a"):
         find("rlfat-1", TABLES)
