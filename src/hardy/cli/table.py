@@ -22,7 +22,7 @@ from hardy.describe import require
 from hardy.errors import FailedError
 from hardy.files import write_text
 from hardy.jobs import Analyse, Evaluate, Job, Place, Time, Train, run_jobs, state_of
-from hardy.jobs.queue import on_each_gpu
+from hardy.jobs.runner import on_each_gpu
 from hardy.recipes import tables
 from hardy.recipes.table import Also, Scale, find
 from hardy.report.analysis import Analysis, Tabular, write
