@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -19,7 +21,7 @@ from hardy.files import WriteError, locked
 from hardy.jobs import Evaluate, Here, Place, Train, run_jobs, state_of
 from hardy.jobs.beside import Beside
 from hardy.jobs.measure import test_images as images_of
-from hardy.jobs.runner import on_each_gpu
+from hardy.jobs.runner import LostError, Runner, on_each_gpu
 from hardy.models import small_cnn
 from hardy.recipes import recipe
 from hardy.results import read
@@ -260,3 +262,72 @@ def test_a_device_that_was_asked_for_is_the_only_place(monkeypatch):
         Place(offline=True, device="cuda:0"),
         Place(offline=True, device="cuda:1"),
     ]
+
+
+class Scripted(Runner):
+    """A runner that does what it is told, job by job: an exit code, an error, or to do the job in truth."""
+
+    def __init__(self, steps, lag=0.0):
+        self.steps, self.lag, self.ran = steps, lag, []
+
+    def run(self, job, beside):
+        self.ran.append(job.name)
+        beside.log.touch()
+        step = next(self.steps)
+        if isinstance(step, Exception):
+            raise step
+        return step(job) if callable(step) else step
+
+    def stop(self):
+        pass
+
+
+def do(job) -> int:
+    job.execute(Place(device="cpu"), Watch())
+    return 0
+
+
+def test_a_job_whose_machine_is_lost_goes_on_and_so_does_one_that_another_process_did_meanwhile(tmp_path):
+    train, evaluate = jobs_of(tmp_path)
+    notes: list[str] = []
+    runner = Scripted(iter([LostError("gone"), 75, LostError("gone"), do, 1, do]))
+    assert run_jobs([train, evaluate], tmp_path / "jobs", [runner], notes.append) == []
+    assert runner.ran == [train.name] * 4 + [evaluate.name] * 2
+    assert notes[:3] == [f"1 of 2: {train.name}", f"{train.name}: gone", f"1 of 2: {train.name} again"]
+    assert evaluate.done()
+
+
+def test_a_job_that_loses_every_machine_has_failed_with_those_that_need_it(tmp_path):
+    train, evaluate = jobs_of(tmp_path)
+    runner = Scripted(repeat(LostError("gone")))
+    failures = run_jobs([train, evaluate], tmp_path / "jobs", [runner])
+    assert [(failure.job, failure.said) for failure in failures] == [
+        (train.name, "gone"), (evaluate.name, f"it needs {train.name}")
+    ]  # fmt: skip
+    assert len(runner.ran) == 5
+    assert state_of(train, tmp_path / "jobs") == "failed"
+
+
+def test_what_a_job_made_may_be_seen_late_where_the_runner_says_so(tmp_path):
+    train, _ = jobs_of(tmp_path)
+
+    def late(job) -> int:
+        threading.Timer(0.2, do, (job,)).start()
+        return 0
+
+    assert run_jobs([train], tmp_path / "jobs", [Scripted(iter([late]), lag=30)]) == []
+    assert run_jobs([train], tmp_path / "jobs", [Scripted(iter([]))]) == []
+
+
+def test_many_runners_begin_all_that_can_be_done_at_once(tmp_path):
+    seeds = [jobs_of(tmp_path, dataclasses.replace(RUN, seed=seed)) for seed in (0, 1)]
+    both = threading.Barrier(2, timeout=60)
+
+    def together(job) -> int:
+        both.wait()
+        return do(job)
+
+    steps = iter([together] * 4)
+    runners = [Scripted(steps) for _ in range(4)]
+    assert run_jobs([job for pair in seeds for job in pair], tmp_path / "jobs", runners) == []
+    assert all(job.done() for pair in seeds for job in pair)

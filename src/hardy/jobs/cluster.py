@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from hardy.jobs.nodes import Look, Node, check_nodes
 from hardy.jobs.runner import BUSY, LostError, Runner, start
 
 _MOST = 64  # jobs given to Ray at once: those without room wait there, and have an autoscaler start machines
-_POLL = 0.5  # seconds
+_POLL, _KNOCK = 0.5, 15.0  # seconds
 
 
 def check_address(on: str) -> None:
@@ -127,27 +128,54 @@ def _connected(address: str, note: Callable[[str], None]) -> Iterator[ModuleType
         import ray
     except ImportError as error:
         raise UsageError("--on ray needs Ray: pip install 'hardy[cluster]'.") from error
-    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
+    where = os.environ.get("RAY_ADDRESS", "") or _running_here(ray) if address == "ray" else address
+    if where is None:
+        note("No Ray runs on this machine: one is started, and ends with this command.")
+    elif (refused := _refused(where)) is not None:
+        raise FailedError(f"The Ray cluster at {where} was not reached: {refused}.")
     try:
-        if address != "ray":
-            ray.init(address, **quiet)
-        else:
-            try:
-                ray.init("auto", **quiet)
-            except ConnectionError:
-                if os.environ.get("RAY_ADDRESS"):
-                    raise
-                note("No Ray runs on this machine: one is started, and ends with this command.")
-                ray.init("local", include_dashboard=False, object_store_memory=80 * 2**20, **quiet)
+        _join(ray, where)
     except Exception as error:  # Ray raises ConnectionError, RuntimeError, ValueError, and Exception itself
         ray.shutdown()
-        where = os.environ.get("RAY_ADDRESS") or "this machine" if address == "ray" else address
-        raise FailedError(f"The Ray cluster of {where} was not reached: {str(error).splitlines()[0]}") from error
+        said = [line for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        raise FailedError(f"The Ray cluster at {where or 'this machine'} was not reached: {said[-1]}") from error
     ray._private.worker._worker_logs_enabled = False  # as Ray's debugger does: deaths of workers are told by our notes
     try:
         yield ray
     finally:
         ray.shutdown()
+
+
+def _join(ray: ModuleType, where: str | None) -> None:
+    """Let this process be a driver of the cluster, or of one that is started here."""
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "CRITICAL"}
+    if where is None:
+        ray.init("local", include_dashboard=False, object_store_memory=80 * 2**20, **quiet)
+        return
+    try:
+        ray.init(where, **quiet)
+    except ConnectionAbortedError:  # it was reached, and its part for us did not start within 30 seconds: it may by now
+        ray.init(where, **quiet)
+
+
+def _running_here(ray: ModuleType) -> str | None:
+    """HOST:PORT of a cluster that has a process on this machine, as `ray.init("auto")` would find it."""
+    with contextlib.suppress(ConnectionError):
+        where = str(ray._private.services.get_ray_address_from_environment("auto", None))
+        return where if _refused(where) is None else None
+    return None
+
+
+def _refused(where: str) -> str | None:
+    """Why nobody answers at [ray://]HOST:PORT; Ray itself would ask for minutes. None where somebody does."""
+    host, _, port = where.removeprefix("ray://").rpartition(":")
+    if not port.isdecimal():
+        return None  # "local", "auto" and what else Ray has words for
+    try:
+        socket.create_connection((host, int(port)), timeout=_KNOCK).close()
+    except OSError as error:
+        return error.strerror or str(error)
+    return None
 
 
 def _node(told: dict[str, Any]) -> Node:

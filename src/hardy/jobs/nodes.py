@@ -5,6 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,7 @@ def check_nodes(
         asked = [ask(node, look, (str(shared), node.identity, root)) for node in nodes]
         wrong = []
         for node, said in zip(nodes, answers(asked, _PATIENCE), strict=True):
-            left = (
-                said is not None and not said["wrong"] and comes(lambda name=node.identity: _is_left(shared, name), LAG)
-            )
+            left = said is not None and not said["wrong"] and comes(partial(_is_left, shared, node.identity), LAG)
             wrong += _wrong(node, said, here, folder, data_root, left=left)
             if said and said["torch"] and said["torch"] != here["torch"]:
                 note(
