@@ -46,6 +46,7 @@ LESS: dict[str, dict[str, str | None]] = {
 
 # Commands that are not run, and why; of hardy's the flags are read all the same.
 _HOURS = "trains for hours; tests/cli/test_table.py runs tables"
+_CLUSTER = "needs a cluster; tests/jobs/test_cluster.py has one"
 _TIMES = "times steps of large networks, a minute; tests/cli/test_train.py and test_table.py run dry runs"
 _PROCESSES = "starts processes; tests/cli/test_together.py runs both commands with two"
 ONLY_READ = {
@@ -64,6 +65,9 @@ ONLY_READ = {
     "hardy table rat-1-cifar10 --scale paper --also autoattack diagnosis --dry-run": _TIMES,
     "hardy table rat-3 --scale smoke": "starts a process for each job, a minute; tests/cli/test_table.py does the same jobs",
     "hardy table rlfat-1b --scale small --precision bfloat16": _HOURS,
+    "pip install 'hardy[cluster]'": "installs",
+    "hardy table rlfat-1b --scale paper --on ray --out /shared/tables": _CLUSTER,
+    "hardy table rlfat-1b --scale paper --out /shared/tables --status": _CLUSTER,
 }
 NEEDS_IMAGES = re.compile("cifar10")  # of a command: it is run where $HARDY_DATA has CIFAR-10
 FILE = re.compile(r"# (\w+\.py)\n")  # begins a block of Python that is a file of the reader's

@@ -7,7 +7,9 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
+from itertools import repeat
 from pathlib import Path
 
 import pytest
@@ -16,9 +18,10 @@ from hardy.attacks import PGD, Linf
 from hardy.describe import describe
 from hardy.errors import StoppedError, UsageError
 from hardy.files import WriteError, locked
-from hardy.jobs import Evaluate, Place, Train, run_jobs, state_of
+from hardy.jobs import Evaluate, Here, Place, Train, run_jobs, state_of
+from hardy.jobs.beside import Beside
 from hardy.jobs.measure import test_images as images_of
-from hardy.jobs.queue import lock_of, on_each_gpu
+from hardy.jobs.runner import LostError, Runner, on_each_gpu
 from hardy.models import small_cnn
 from hardy.recipes import recipe
 from hardy.results import read
@@ -89,7 +92,7 @@ def test_every_job_is_done_once_and_what_failed_twice_is_reported_while_others_g
     bad, after_bad = jobs_of(tmp_path, wrong)
     good, after_good = jobs_of(tmp_path)
     notes: list[str] = []
-    failures = run_jobs([bad, after_bad, good, after_good], tmp_path / "jobs", [Place()], notes.append)
+    failures = run_jobs([bad, after_bad, good, after_good], tmp_path / "jobs", [Here(Place())], notes.append)
     assert [failure.job for failure in failures] == [bad.name, after_bad.name]
     assert "not finite" in failures[0].said
     assert "not finite" in failures[0].log.read_text()
@@ -100,7 +103,7 @@ def test_every_job_is_done_once_and_what_failed_twice_is_reported_while_others_g
     assert states == ["failed", "waiting", "done", "done"]
     # again: nothing that is done runs a second time
     before = (good.folder / "results.jsonl").read_bytes(), good.weights.stat().st_mtime_ns
-    assert run_jobs([good, after_good], tmp_path / "jobs", [Place()], notes.append) == []
+    assert run_jobs([good, after_good], tmp_path / "jobs", [Here(Place())], notes.append) == []
     assert ((good.folder / "results.jsonl").read_bytes(), good.weights.stat().st_mtime_ns) == before
 
 
@@ -108,7 +111,7 @@ def test_every_job_is_done_once_and_what_failed_twice_is_reported_while_others_g
 def test_two_places_share_the_jobs_of_one_queue(tmp_path):
     jobs = [job for seed in (0, 1) for job in jobs_of(tmp_path, dataclasses.replace(RUN, seed=seed))]
     notes: list[str] = []
-    assert run_jobs(jobs, tmp_path / "jobs", [Place(), Place()], notes.append) == []
+    assert run_jobs(jobs, tmp_path / "jobs", [Here(Place()), Here(Place())], notes.append) == []
     assert all(job.done() for job in jobs)
     assert sorted(note.split(": ")[1] for note in notes) == sorted(job.name for job in jobs)
 
@@ -116,7 +119,7 @@ def test_two_places_share_the_jobs_of_one_queue(tmp_path):
 def test_a_job_that_another_process_does_is_running_and_left_to_it(tmp_path):
     train, _ = jobs_of(tmp_path)
     assert state_of(train, tmp_path) == "waiting"
-    lock = lock_of(tmp_path / f"{train.name}.json")
+    lock = Beside.of(train, tmp_path).lock
     with locked(lock, "busy"):
         assert state_of(train, tmp_path) == "running"
     assert state_of(train, tmp_path) == "waiting"
@@ -129,10 +132,11 @@ sys.path.insert(0, sys.argv[2])
 from jobs.test_queue import RUN, jobs_of
 import dataclasses
 from hardy.errors import StoppedError
-from hardy.jobs import Place, run_jobs
+from hardy.jobs import Here, Place, run_jobs
 long = dataclasses.replace(RUN, epochs=int(sys.argv[3]))
 try:
-    run_jobs(list(jobs_of(Path(sys.argv[1]), long)), Path(sys.argv[1]) / "jobs", [Place()], lambda line: print(line, flush=True))
+    jobs = list(jobs_of(Path(sys.argv[1]), long))
+    run_jobs(jobs, Path(sys.argv[1]) / "jobs", [Here(Place())], lambda line: print(line, flush=True))
 except StoppedError as error:
     print(error, flush=True)
     sys.exit(128 + error.signal)
@@ -198,24 +202,24 @@ def test_two_queues_at_once_do_no_job_twice(tmp_path):
 def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("mine")
     with pytest.raises(WriteError, match=r"The folder .* could not be made"):
-        run_jobs([jobs_of(tmp_path)[0]], tmp_path / "file" / "jobs", [Place()])
+        run_jobs([jobs_of(tmp_path)[0]], tmp_path / "file" / "jobs", [Here(Place())])
 
 
 def test_what_breaks_in_a_worker_ends_the_queue_with_that_error(tmp_path, monkeypatch):
     def broken(*args):
         raise WriteError("no room")
 
-    monkeypatch.setattr("hardy.jobs.queue._Queue._run", broken)
+    monkeypatch.setattr("hardy.jobs.runner.Here.run", broken)
     with pytest.raises(WriteError, match="no room"):
-        run_jobs([jobs_of(tmp_path)[0]], tmp_path / "jobs", [Place()])
+        run_jobs([jobs_of(tmp_path)[0]], tmp_path / "jobs", [Here(Place())])
 
 
 def test_files_in_the_way_end_the_queue_with_an_error_that_names_them(tmp_path):
     train, _ = jobs_of(tmp_path)
-    lock = lock_of(tmp_path / "jobs" / f"{train.name}.json")
+    lock = Beside.of(train, tmp_path / "jobs").lock
     lock.mkdir(parents=True)
     with pytest.raises(WriteError, match=re.escape(str(lock))):
-        run_jobs([train], tmp_path / "jobs", [Place()])
+        run_jobs([train], tmp_path / "jobs", [Here(Place())])
 
 
 def test_a_worker_whose_queue_is_gone_before_it_looks_ends_at_once(tmp_path):
@@ -232,7 +236,7 @@ def test_a_workers_modules_are_not_taken_from_the_folder_where_the_user_stands(t
     monkeypatch.chdir(tmp_path)
     Path("json.py").write_text("raise SystemExit('mine')")
     train, _ = jobs_of(tmp_path)
-    assert run_jobs([train], tmp_path / "jobs", [Place()]) == []
+    assert run_jobs([train], tmp_path / "jobs", [Here(Place())]) == []
     assert train.done()
 
 
@@ -245,16 +249,85 @@ def test_an_end_that_was_asked_for_is_an_error_of_its_own(tmp_path, monkeypatch)
         time.sleep(0.05)
         return 75
 
-    monkeypatch.setattr("hardy.jobs.queue._Queue._run", run)
+    monkeypatch.setattr("hardy.jobs.runner.Here.run", run)
     with pytest.raises(StoppedError, match="Stopped with 1 of 1 jobs left"):
-        run_jobs([train], tmp_path / "jobs", [Place()])
+        run_jobs([train], tmp_path / "jobs", [Here(Place())])
 
 
 def test_a_device_that_was_asked_for_is_the_only_place(monkeypatch):
-    assert on_each_gpu(Place(device="cpu")) == [Place(device="cpu")]
+    assert [here.place for here in on_each_gpu(Place(device="cpu"))] == [Place(device="cpu")]
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
-    assert on_each_gpu(Place(offline=True)) == [
+    assert [here.place for here in on_each_gpu(Place(offline=True))] == [
         Place(offline=True, device="cuda:0"),
         Place(offline=True, device="cuda:1"),
     ]
+
+
+class Scripted(Runner):
+    """A runner that does what it is told, job by job: an exit code, an error, or to do the job in truth."""
+
+    def __init__(self, steps, lag=0.0):
+        self.steps, self.lag, self.ran = steps, lag, []
+
+    def run(self, job, beside):
+        self.ran.append(job.name)
+        beside.log.touch()
+        step = next(self.steps)
+        if isinstance(step, Exception):
+            raise step
+        return step(job) if callable(step) else step
+
+    def stop(self):
+        pass
+
+
+def do(job) -> int:
+    job.execute(Place(device="cpu"), Watch())
+    return 0
+
+
+def test_a_job_whose_machine_is_lost_goes_on_and_so_does_one_that_another_process_did_meanwhile(tmp_path):
+    train, evaluate = jobs_of(tmp_path)
+    notes: list[str] = []
+    runner = Scripted(iter([LostError("gone"), 75, LostError("gone"), do, 1, do]))
+    assert run_jobs([train, evaluate], tmp_path / "jobs", [runner], notes.append) == []
+    assert runner.ran == [train.name] * 4 + [evaluate.name] * 2
+    assert notes[:3] == [f"1 of 2: {train.name}", f"{train.name}: gone", f"1 of 2: {train.name} again"]
+    assert evaluate.done()
+
+
+def test_a_job_that_loses_every_machine_has_failed_with_those_that_need_it(tmp_path):
+    train, evaluate = jobs_of(tmp_path)
+    runner = Scripted(repeat(LostError("gone")))
+    failures = run_jobs([train, evaluate], tmp_path / "jobs", [runner])
+    assert [(failure.job, failure.said) for failure in failures] == [
+        (train.name, "gone"), (evaluate.name, f"it needs {train.name}")
+    ]  # fmt: skip
+    assert len(runner.ran) == 5
+    assert state_of(train, tmp_path / "jobs") == "failed"
+
+
+def test_what_a_job_made_may_be_seen_late_where_the_runner_says_so(tmp_path):
+    train, _ = jobs_of(tmp_path)
+
+    def late(job) -> int:
+        threading.Timer(0.2, do, (job,)).start()
+        return 0
+
+    assert run_jobs([train], tmp_path / "jobs", [Scripted(iter([late]), lag=30)]) == []
+    assert run_jobs([train], tmp_path / "jobs", [Scripted(iter([]))]) == []
+
+
+def test_many_runners_begin_all_that_can_be_done_at_once(tmp_path):
+    seeds = [jobs_of(tmp_path, dataclasses.replace(RUN, seed=seed)) for seed in (0, 1)]
+    both = threading.Barrier(2, timeout=60)
+
+    def together(job) -> int:
+        both.wait()
+        return do(job)
+
+    steps = iter([together] * 4)
+    runners = [Scripted(steps) for _ in range(4)]
+    assert run_jobs([job for pair in seeds for job in pair], tmp_path / "jobs", runners) == []
+    assert all(job.done() for pair in seeds for job in pair)

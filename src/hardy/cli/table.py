@@ -21,8 +21,10 @@ from hardy.cli.train import duration
 from hardy.describe import counted, require
 from hardy.errors import FailedError
 from hardy.files import write_text
-from hardy.jobs import Analyse, Evaluate, Job, Place, Time, Train, run_jobs, state_of
-from hardy.jobs.queue import on_each_gpu
+from hardy.jobs import Analyse, Evaluate, Failure, Job, Place, Time, Train, run_jobs, state_of
+from hardy.jobs.beside import Beside
+from hardy.jobs.cluster import check_address, on_ray
+from hardy.jobs.runner import on_each_gpu
 from hardy.models.checkpoints import Which
 from hardy.recipes import tables
 from hardy.recipes.table import Also, Scale, find
@@ -43,7 +45,7 @@ _WEIGHTS: dict[Which, str] = {
 
 @dataclass(frozen=True)
 class Options:
-    """Train and measure all of a paper's table on this machine; killed, the same command goes on.
+    """Train and measure all of a paper's table, here or on a cluster; killed, the same command goes on.
 
     A number belongs to its scale; those of different scales never stand in one table.
     """
@@ -59,6 +61,9 @@ class Options:
     precision: Precision = (
         "float32"  # while crafting where each break is verified (AutoAttack, NATTACK, diagnoses); the rest is float32
     )
+    on: str = (
+        "here"  # here: this machine; ray: the Ray cluster that runs here or that $RAY_ADDRESS names; ray://HOST:PORT
+    )
     dry_run: bool = False  # list the jobs with their estimated hours on this machine, and stop
     status: bool = False  # list the jobs and how they stand, and stop
     data_root: Path | None = None  # folder of the data set's files; else $HARDY_DATA, then the user's cache
@@ -68,30 +73,55 @@ class Options:
     def __post_init__(self) -> None:
         require(self.seeds >= 1, "seeds", self.seeds, "at least 1")
         require(self.rows != (), "rows", self.rows, "titles of rows, or left out for all")
+        check_address(self.on)
 
 
 def main(args: list[str]) -> None:
     """Run `hardy table NAME [options]`."""
     options = parse(Options, args, "hardy table")
     asked = Asked(
-        find(options.name, tables()), options.scale, options.seeds, options.rows, options.also, options.precision, options.out
+        find(options.name, tables()), options.scale, options.seeds, options.rows, options.also, options.precision, _out(options)
     )  # fmt: skip
     jobs, folder = asked.jobs(), asked.folder / "jobs"
-    if options.device is not None:
+    if options.device is not None and options.on == "here":
         device(options.device)
     place = Place(options.data_root, options.offline, options.device)
     err.print(f"{asked.table.title}; scale {asked.scale}: {asked.setting.says}")
     if options.status:
-        table(None, ("job", "state"), [(job.name, state_of(job, folder)) for job in jobs], left=2)
+        _status(jobs, folder)
         return
     if options.dry_run:
         _dry_run(jobs, place)
         return
-    failures = run_jobs(jobs, folder, on_each_gpu(place), err.print)
+    failures = _run(options.on, jobs, folder, place)
     _show(asked, shlex.join(["hardy", "table", *args]))
     if failures:
         logs = "; ".join(f"{f.job}: {f.said} (log: {f.log})" for f in failures if f.log)
         raise FailedError(f"{len(failures)} of {len(jobs)} jobs failed, or need one that did. {logs}")
+
+
+def _out(options: Options) -> Path:
+    """Other machines do not stand where this command does."""
+    return options.out if options.on == "here" else options.out.expanduser().absolute()
+
+
+def _run(on: str, jobs: Sequence[Job], folder: Path, place: Place) -> list[Failure]:
+    if on == "here":
+        return run_jobs(jobs, folder, on_each_gpu(place), err.print)
+    with on_ray(on, place, folder, len(jobs), err.print) as runners:
+        return run_jobs(jobs, folder, runners, err.print)
+
+
+def _status(jobs: Sequence[Job], folder: Path) -> None:
+    """List how the jobs stand, and where those run that do, from what lies in the folder: at any machine that sees it."""
+    states = [state_of(job, folder) for job in jobs]
+    where = [
+        Beside.of(job, folder).runner() or "" if state == "running" else ""
+        for job, state in zip(jobs, states, strict=True)
+    ]
+    table(None, ("job", "state", "where"), list(zip([job.name for job in jobs], states, where, strict=True)), left=3)
+    done, running, failed, left = (states.count(state) for state in ("done", "running", "failed", "waiting"))
+    err.print(f"{done} of {len(jobs)} jobs are done, {running} running, {failed} failed, {left} left.")
 
 
 def _show(asked: Asked, command: str) -> None:
