@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 FIRST_STEP = """
 import dataclasses, os, sys, tempfile
 import hardy
-from hardy.training.loop import Watch
+from hardy.training.progress import Watch
 run = hardy.recipe("pgdat-digits")
 with tempfile.TemporaryDirectory() as folder:
     hardy.train(run, folder + "/run", watch=Watch(step=lambda step, total: os._exit(0)))

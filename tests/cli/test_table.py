@@ -11,7 +11,7 @@ from hardy.cli.asked import Asked
 from hardy.jobs import Place
 from hardy.recipes import tables
 from hardy.report.analysis import read
-from hardy.training.loop import Watch
+from hardy.training.progress import Watch
 
 TABLES = tables()
 

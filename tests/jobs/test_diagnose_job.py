@@ -9,7 +9,7 @@ from hardy.attacks import Linf
 from hardy.describe import describe, rebuild
 from hardy.evaluation.diagnosis import Plan
 from hardy.jobs import Diagnose, Job, Place, Train
-from hardy.training.loop import Watch
+from hardy.training.progress import Watch
 from training.fakes import tiny
 
 FEW = Plan(images=3, apgd_t_steps=2, fab_steps=2, target_classes=1, square_queries=3, nattack_images=0)

@@ -10,7 +10,7 @@ from hardy.errors import UsageError
 from hardy.files import digest
 from hardy.jobs import Analyse, Evaluate, Place, Train
 from hardy.jobs.studies import Sensitivity
-from hardy.training.loop import Watch
+from hardy.training.progress import Watch
 from hardy.training.run import Validation
 from training.fakes import tiny
 

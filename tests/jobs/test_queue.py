@@ -25,8 +25,8 @@ from hardy.jobs.runner import LostError, Runner, on_each_gpu
 from hardy.models import small_cnn
 from hardy.recipes import recipe
 from hardy.results import read
-from hardy.training.loop import Watch
 from hardy.training.optim import SGD
+from hardy.training.progress import Watch
 from hardy.training.state import Folder
 
 RUN = dataclasses.replace(recipe("standard-digits"), model=small_cnn(width=2), epochs=1, precision="float32")

@@ -19,6 +19,7 @@ from hardy.models.own import arguments
 from hardy.randomness import Noise
 from hardy.training import loop
 from hardy.training.loop import train
+from hardy.training.progress import Watch
 from training.fakes import Stopped, same, tiny, weights
 
 
@@ -271,7 +272,7 @@ def test_a_network_that_drops_out_trains_the_same_whatever_interrupts_it(tmp_pat
 
     one = train(run, tmp_path / "one", device="cpu")
     with pytest.raises(Stopped):
-        train(run, tmp_path / "other", device="cpu", watch=loop.Watch(step=stop))
+        train(run, tmp_path / "other", device="cpu", watch=Watch(step=stop))
     other = train(run, tmp_path / "other", device="cpu")
     assert (one / "metrics.jsonl").read_bytes() == (other / "metrics.jsonl").read_bytes()
     assert same(weights(one / "last.safetensors"), weights(other / "last.safetensors"))

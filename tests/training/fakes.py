@@ -153,13 +153,14 @@ from hardy import __main__
 from hardy.describe import rebuild
 from hardy.errors import HardyError
 from hardy.training import loop
+from hardy.training.progress import Watch
 from hardy.training.run import Run
 import training.fakes, hardy.recipes.small
 
 def run():
     loop.SAVE_EVERY, loop.LOG_EVERY = 0.0, 2
     step = lambda made, total: print(made, flush=True)
-    loop.train(rebuild(json.loads(sys.argv[1]), Run), Path(sys.argv[2]), device="cpu", watch=loop.Watch(step=step))
+    loop.train(rebuild(json.loads(sys.argv[1]), Run), Path(sys.argv[2]), device="cpu", watch=Watch(step=step))
 
 torch.set_num_threads(int(sys.argv[3]))
 sys.modules["hardy.cli.fake"] = type(sys)("fake")

@@ -23,10 +23,11 @@ from hardy.models.checkpoints import load, read_weights
 from hardy.models.own import own
 from hardy.models.small import SmallCNNModule
 from hardy.objectives import PGDAT, RLFATP, RLFATT, Standard
-from hardy.training import loop
+from hardy.training import loop, validation
 from hardy.training import state as training_state
-from hardy.training.loop import Watch, train
+from hardy.training.loop import train
 from hardy.training.optim import SGD, Adam, Constant, OneCycle
+from hardy.training.progress import Watch
 from hardy.training.run import Validation
 from hardy.training.state import Folder
 from hardy.training.stream import TrainingImages
@@ -380,7 +381,7 @@ def test_best_weights_are_those_of_the_first_epoch_with_the_highest_robust_accur
         seen.append((split.indices.tolist(), attack, seed))
         return Outcome(torch.arange(6) < next(values), 0.0, 0, 0)
 
-    monkeypatch.setattr(loop, "under_attack", scripted)
+    monkeypatch.setattr(validation, "under_attack", scripted)
     folder = train(run, tmp_path / "run", device="cpu")
     assert seen == [(held_out.indices.tolist(), PGD(steps=3), run.seed)] * 4
     assert not set(held_out.indices.tolist()) & set(part.indices.tolist())
@@ -573,7 +574,7 @@ def test_a_row_holds_the_means_of_the_terms_since_the_last(tmp_path, monkeypatch
 def test_with_an_average_it_is_what_is_saved_and_validated(tmp_path, monkeypatch):
     judged = []
     classify = loop.classify
-    monkeypatch.setattr(loop, "classify", lambda model, split: judged.append(model) or classify(model, split))
+    monkeypatch.setattr(validation, "classify", lambda model, split: judged.append(model) or classify(model, split))
     folder = train(FULL, tmp_path / "run", device="cpu")
     assert same(judged[-1].state_dict(), weights(folder / "last.safetensors"))
     assert same(state(folder)["average"], weights(folder / "last.safetensors"))

@@ -20,8 +20,9 @@ from hardy.objectives import PGDAT, RLFATP, RLFATT, Standard
 from hardy.parallel import joined, this_group
 from hardy.recipes.methods import METHODS, Inner, objective
 from hardy.training import loop, record
-from hardy.training.loop import Watch, train
+from hardy.training.loop import train
 from hardy.training.optim import SGD
+from hardy.training.progress import Watch
 from hardy.training.run import Run
 from pairs import together
 from training.fakes import FULL, NotFiniteAt, rows, state, tiny, weights

@@ -10,7 +10,8 @@ import pytest
 
 from hardy.describe import describe, rebuild
 from hardy.training import loop
-from hardy.training.loop import Watch, train
+from hardy.training.loop import train
+from hardy.training.progress import Watch
 from hardy.training.run import Run
 from training.fakes import FULL, assert_same_run, child, tiny
 

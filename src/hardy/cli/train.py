@@ -17,8 +17,9 @@ from hardy.errors import UsageError
 from hardy.parallel import this_group
 from hardy.recipes import recipe
 from hardy.training.estimate import seconds_per_step
-from hardy.training.loop import Watch, train
+from hardy.training.loop import train
 from hardy.training.precision import resolve
+from hardy.training.progress import Watch
 from hardy.training.run import Run
 
 

@@ -12,8 +12,8 @@ from hardy.files import digest, write_text
 from hardy.jobs.job import Job, Place, Train, marked
 from hardy.jobs.measure import test_images
 from hardy.models.checkpoints import Which, load, read_weights, surrogate_for
-from hardy.training.loop import Watch
 from hardy.training.precision import Precision, prepare
+from hardy.training.progress import Watch
 
 
 @settings

@@ -17,8 +17,9 @@ from hardy.errors import HardyError, UsageError
 from hardy.jobs.measure import about_weights, known, measured
 from hardy.models.checkpoints import Which, read_weights
 from hardy.results import Measurement
-from hardy.training.loop import Watch, train
+from hardy.training.loop import train
 from hardy.training.precision import Precision, this_device
+from hardy.training.progress import Watch
 from hardy.training.record import read_id, read_run
 from hardy.training.run import Run
 

@@ -17,8 +17,8 @@ from hardy.jobs.measure import test_images
 from hardy.models.checkpoints import Which, load, read_weights
 from hardy.models.classifier import Classifier
 from hardy.results import Measurement, of_json
-from hardy.training.loop import Watch
 from hardy.training.precision import prepare
+from hardy.training.progress import Watch
 from hardy.training.run import Run
 from hardy.training.stream import TrainingImages
 

@@ -11,7 +11,7 @@ from hardy.files import write_text
 from hardy.jobs.job import Job, Place
 from hardy.results import Measurement, of_json
 from hardy.training.estimate import timed_steps
-from hardy.training.loop import Watch
+from hardy.training.progress import Watch
 from hardy.training.run import Run
 
 MINUTES, FORWARDS, BACKWARDS = "minutes for 1,000 steps", "forward passes in a step", "backward passes in a step"

@@ -16,7 +16,7 @@ from hardy.files import locked
 from hardy.jobs.beside import LAG, Beside, comes
 from hardy.jobs.job import Job, Place
 from hardy.jobs.runner import BUSY
-from hardy.training.loop import Watch
+from hardy.training.progress import Watch
 
 
 def main(told: Path, parent: int) -> int:
