@@ -141,7 +141,7 @@ def test_a_killed_worker_of_a_cluster_makes_no_other_table_and_the_status_tells_
     assert f"{life.stem}: its process or machine was lost (WorkerCrashedError)" in said
     assert f"{life.stem} again" in said
     assert "raylet" not in said
-    assert "Ray: 2 machines, room for 2 jobs at a time." in said
+    assert "Ray: machines: 2; jobs at a time: 2." in said
     assert "0 of 5 jobs are done" in status.err
     assert "0 failed" in status.err
     after = run(capsys, *table, tmp_path / "ray", "--status")

@@ -55,7 +55,7 @@ def on_ray(
         # a GPU's job has its share of the machine's cores; jobs on CPUs use many cores better beside one another than within one
         cpus = max(1, min(int(node.cpus / node.gpus) for node in fit)) if gpu else 1
         task = ray.remote(num_cpus=cpus, num_gpus=int(gpu), max_retries=0, scheduling_strategy="SPREAD")(_work)
-        note(f"Ray: {len(fit)} machines, room for {_room(fit, cpus, gpu=gpu)} jobs at a time.")
+        note(f"Ray: machines: {len(fit)}; jobs at a time: {_room(fit, cpus, gpu=gpu)}.")
         there = replace(place, data_root=root, device="cuda" if gpu else "cpu")
         yield [OnRay(ray, task, there, cpus) for _ in range(min(jobs, _MOST))]
 
