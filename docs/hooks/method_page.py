@@ -59,7 +59,7 @@ def page() -> str:
         rows += [(_long(title, which), *cells, "–") for of, (title, which, *cells) in long if of == name]
         first = first_of.setdefault(type(objective).__module__, name)
         sections.append(_section(name, method, objective, costs[name], named[name], rows, first))
-    scale = tables()["methods"].scales["small"]
+    scale = tables()["methods"].settings["small"].says
     return "\n\n".join([_ABOUT, _COMPARED.format(scale=scale, table=compared.show()), *sections]) + "\n"
 
 

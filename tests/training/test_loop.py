@@ -573,7 +573,7 @@ def test_a_row_holds_the_means_of_the_terms_since_the_last(tmp_path, monkeypatch
 
 def test_with_an_average_it_is_what_is_saved_and_validated(tmp_path, monkeypatch):
     judged = []
-    classify = loop.classify
+    classify = validation.classify
     monkeypatch.setattr(validation, "classify", lambda model, split: judged.append(model) or classify(model, split))
     folder = train(FULL, tmp_path / "run", device="cpu")
     assert same(judged[-1].state_dict(), weights(folder / "last.safetensors"))
