@@ -106,7 +106,7 @@ def test_a_recipe_without_flags_is_itself_to_the_last_bit(name):
 _OTHER = {
     "start_at": "image", "cuts": "equal", "placement": "centre", "precision": "float32", "layout": "contiguous",
     "padding": "reflect", "name": "another", "path": "other.npz", "if_none": "one step", "classes": "all", "form": "cam",
-    "label": "predicted", "distance": "l1", "over": "mean", "clip": "sum",
+    "label": "predicted", "distance": "l1", "over": "mean", "clip": "sum", "norm_over": "process",
 }  # fmt: skip
 _TOGETHER = {  # leaves that are only allowed to change with another
     "steps": ["--steps", "7", "--epochs", "None"],
