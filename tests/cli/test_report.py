@@ -4,8 +4,11 @@ import shutil
 import pytest
 from commands import run
 
+from hardy.cli.curves import by_images
 from hardy.recipes import recipe
 from hardy.training import train
+from hardy.training.curves import learning_curves
+from report.folders import run as kept_run
 
 
 @pytest.fixture
@@ -39,6 +42,13 @@ def test_a_report_of_a_run_says_what_was_measured_and_what_is_missing(capsys, fr
     assert (tmp_path / "page.html").read_text().startswith("<!doctype html>")
     assert "*Training curves: 1 run; on held-out images, bands: 95 % intervals.*" in text
     assert "\\begin{tabular}" in (tmp_path / "page.tex").read_text()
+
+
+def test_runs_of_different_images_have_curves_of_their_own(tmp_path):
+    curves = {}
+    for name in ("pgdat-digits", "trades-digits", "pgdat-cifar10-small"):
+        curves[name] = learning_curves(kept_run(tmp_path / name, name=name))
+    assert [list(group) for group in by_images(curves)] == [["pgdat-digits", "trades-digits"], ["pgdat-cifar10-small"]]
 
 
 def test_a_report_is_written_anew_and_nothing_else_is(capsys, trained, tmp_path):

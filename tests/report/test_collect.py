@@ -70,6 +70,18 @@ def test_what_is_torn_or_of_another_version_is_counted_named_and_passed_over(tmp
     assert len(found.problems) == 6  # a file of something else is nobody's business
 
 
+def test_results_that_cannot_be_read_are_named_and_the_run_is_shown(tmp_path, monkeypatch):
+    whole = run(tmp_path / "a", [row()])
+
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("hardy.report.collect.read", denied)
+    found = collect([whole])
+    assert [kept.rows for kept in found.runs] == [()]
+    assert found.problems == [f"{whole / 'results.jsonl'} cannot be read (Permission denied) and is passed over."]
+
+
 def test_a_damaged_run_is_passed_over_and_the_others_are_shown(tmp_path):
     run(tmp_path / "good")
     run(tmp_path / "bad")

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from folders import DATA, analysis, diagnosis, json_lines, row, run
 from safetensors.numpy import save_file
 
 from hardy.report.accuracy import PaperNumber
+from hardy.report.analysis import Analysis, write
 from hardy.report.collect import collect
 from hardy.report.document import Commands, Drawn, Folded, Grid, Items, Paragraph
 from hardy.report.sections import report
@@ -228,8 +230,30 @@ def test_what_is_missing_is_told_as_commands(tmp_path):
         f"hardy evaluate '{b}' --attacks autoattack",
         f"hardy diagnose {a} --json {a}/diagnosis.json",
         f"hardy diagnose '{b}' --json '{b}/diagnosis.json'",
+        f"hardy analyse eps {a} {c} '{b}'   # by radius",  # there is one, of a's weights alone
         f"hardy analyse steps {a} {c} '{b}'   # by steps",
     ]
+
+
+def test_an_analysis_of_every_network_is_not_missing_whether_or_not_its_weights_were_measured(tmp_path):
+    run(tmp_path / "a", [row()])
+    analysis(tmp_path)
+    assert "hardy analyse" not in str(made(tmp_path, analyses={"eps": "by radius"})["missing"])
+    run(tmp_path / "b", name="trades-digits")
+    assert "hardy analyse eps" in str(made(tmp_path, analyses={"eps": "by radius"})["missing"])
+    of_b = dataclasses.replace(row(), run="trades-digits")
+    write(tmp_path / "b.json", Analysis("eps", "Of b", "", "", (), None, (of_b,)))
+    assert "hardy analyse" not in str(made(tmp_path, analyses={"eps": "by radius"})["missing"])
+
+
+def test_an_analysis_of_other_weights_of_a_run_is_marked(tmp_path):
+    run(tmp_path / "a", [row(settings={"weights sha256": "two"})])
+    of_a = dataclasses.replace(row(), run="pgdat-digits")
+    write(tmp_path / "eps.json", Analysis("eps", "Of a", "", "", (), None, (of_a,)))
+    warned = [it.text for it in everything(made(tmp_path)["analyses"], Paragraph) if it.warning]
+    assert warned == ["Of other weights than those measured above: pgdat-digits."]
+    run(tmp_path / "b", [row()])  # another seed's, which has them
+    assert not any(it.warning for it in everything(made(tmp_path)["analyses"], Paragraph))
 
 
 def test_where_nothing_is_missing_or_passed_over_nothing_is_said_of_it(tmp_path):

@@ -73,14 +73,20 @@ def figure(found: Mapping[str, Curves]) -> Bands:
     return Bands(f"{counted(len(found), 'run')}; {held_out}", tuple(p for p in panels if p.lines), share_y=False)
 
 
+def by_images(found: Mapping[str, Curves]) -> list[dict[str, Curves]]:
+    """The runs of each data set and its classes together; how many images they learn from may differ."""
+    groups: dict[tuple[str, ...], dict[str, Curves]] = {}
+    for name, of in found.items():
+        kind = type(of.run.data).__name__, str(of.told.get("classes")), str(of.told.get("shape"))
+        groups.setdefault(kind, {})[name] = of
+    return list(groups.values())
+
+
 def _refuse_other_images(found: Mapping[str, Curves]) -> None:
-    """Raises UsageError where runs are of other data sets or classes; how many images they learn from may differ."""
-    kinds = {
-        (type(of.run.data).__name__, str(of.told.get("classes")), str(of.told.get("shape"))): name
-        for name, of in found.items()
-    }
-    if len(kinds) > 1:
-        parts = "; ".join(f"{name}: {found[name].told.get('origin', kind)}" for (kind, *_), name in kinds.items())
+    """Raises UsageError where runs are of other data sets or classes."""
+    firsts = dict(next(iter(group.items())) for group in by_images(found))
+    if len(firsts) > 1:
+        parts = "; ".join(f"{name}: {of.told.get('origin', type(of.run.data).__name__)}" for name, of in firsts.items())
         raise UsageError(f"The runs are of different images ({parts}); only runs of the same go into one figure.")
 
 

@@ -12,7 +12,7 @@ from hardy.attacks.attack import Attack
 from hardy.cli.analyse import ANALYSES
 from hardy.cli.checks import new_file
 from hardy.cli.console import err, out
-from hardy.cli.curves import figure
+from hardy.cli.curves import by_images, figure
 from hardy.cli.flags import parse
 from hardy.describe import fingerprint, rebuild, require
 from hardy.errors import UsageError
@@ -110,13 +110,13 @@ def _check_place(file: Path, mark: str) -> None:
         raise UsageError(f"{file} exists already and is no report of hardy; --out names another page.")
 
 
-def _curves(runs: Sequence[Kept]) -> Bands | None:
-    """The training curves of the runs that have kept them; None where none has."""
+def _curves(runs: Sequence[Kept]) -> list[Bands]:
+    """The training curves of the runs that have kept them, a figure for those of the same images."""
     found = {}
     for kept in runs:
         with contextlib.suppress(UsageError):  # no folder, settings of another version, nothing logged yet
             found[kept.place] = learning_curves(kept.place)
-    return figure(found) if found else None
+    return [figure(group) for group in by_images(found)]
 
 
 def _papers(runs: Sequence[Kept]) -> Papers:

@@ -25,9 +25,9 @@ def on_each_core(model: object, work: Callable[[Tensor], T], parts: Sequence[Ten
     """
     threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(threads, initializer=torch.set_num_threads, initargs=(1,))
-    try:
-        with full_precision(model):
+    with full_precision(model):
+        try:
             yield from pool.map(work, parts)
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)  # the workers' number is in part the whole process'
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)  # the workers' number is in part the whole process'

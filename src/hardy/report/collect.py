@@ -136,7 +136,11 @@ def _run(path: Path, found: Found) -> None:
         return
     rows: list[Measurement] = []
     if (path / "results.jsonl").is_file():
-        rows, torn = read(path / "results.jsonl")
+        torn = 0
+        try:
+            rows, torn = read(path / "results.jsonl")
+        except OSError as error:
+            found.problems.append(f"{path / 'results.jsonl'} cannot be read ({error.strerror}) and is passed over.")
         if torn:
             some = f"{counted(torn, 'line')} of {path / 'results.jsonl'}"
             found.problems.append(

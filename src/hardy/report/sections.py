@@ -2,6 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from hardy.describe import counted
 from hardy.report.accuracy import Papers, accuracy, beside_papers, is_accuracy
@@ -28,17 +29,18 @@ from hardy.results import Measurement
 _ORDER = ("seen", "not seen", "not enough images", "not tested")  # as people read them
 
 
-def report(found: Found, papers: Papers, analyses: Mapping[str, str], curves: Figure | None = None) -> Document:
+def report(found: Found, papers: Papers, analyses: Mapping[str, str], curves: Sequence[Figure] = ()) -> Document:
     """The whole report.
 
-    papers: numbers for runs, by their place. analyses: what there is, and what each shows. curves: of the runs' training.
+    papers: numbers for runs, by their place. analyses: what there is, and what each shows. curves: of training, a figure for
+    the runs of the same images.
     """
     networks, left_out = subjects(found)
     made = [
         accuracy(networks),
         _diagnoses(networks, found.diagnoses),
         beside_papers(networks, papers, found),
-        _analysed(found),
+        _analysed(networks, found),
         training(networks, curves),
         _other_numbers(networks),
         _missing(networks, found, analyses),
@@ -114,15 +116,29 @@ def _number(name: str, value: float) -> str:
     return f"{value:.4g}" if name == "eps" else f"{100 * value:.1f} %"
 
 
-def _analysed(found: Found) -> Section | None:
+def _analysed(networks: Sequence[Subject], found: Found) -> Section | None:
     blocks: list[Block] = []
     for path, it in found.analyses:
-        blocks += _analysis(str(path), it)
+        blocks += _analysis(str(path), it, _of_others(networks, it))
     return Section("analyses", "Analyses", tuple(blocks)) if blocks else None
 
 
-def _analysis(path: str, it: Analysis) -> Iterator[Block]:
+def _of_others(networks: Sequence[Subject], it: Analysis) -> list[str]:
+    """What the analysis is of by name, but not by the weights that were measured."""
+    measured = {subject.weights for subject in networks}
+    known = {name for subject in networks if subject.weights is not None for name in subject.names}
+    return sorted({row.run for row in it.rows if row.run in known and _digest(row) not in {None, *measured}})
+
+
+def _digest(row: Measurement) -> str | None:
+    found = row.settings.get("weights sha256")
+    return found if isinstance(found, str) else None
+
+
+def _analysis(path: str, it: Analysis, others: Sequence[str]) -> Iterator[Block]:
     yield Heading(it.title)
+    if others:
+        yield Paragraph(f"Of other weights than those measured above: {', '.join(others)}.", warning=True)
     yield Paragraph(it.says)
     if it.figure is not None:
         yield Drawn(it.figure, f"{it.title}: {it.figure.title}. The numbers are in the table below.")
@@ -182,13 +198,24 @@ def _missing(networks: Sequence[Subject], found: Found, analyses: Mapping[str, s
     )
     undiagnosed = without(lambda it: it.diagnosis is not None)
     add("The verdict on masked gradients:", each("hardy diagnose {place} --json {beside}", undiagnosed))
-    there = {it.name for _, it in found.analyses}
-    wanted = {name: what for name, what in analyses.items() if name not in there and places}
+    wanted = {name: what for name, what in analyses.items() if without(partial(_made, name, found=found))}
     everything = " ".join(map(shlex.quote, places))
     if wanted:
         lines = tuple(f"hardy analyse {name} {everything}   # {what}" for name, what in wanted.items())
         blocks.append(Folded("Analyses that were not made", (Commands(lines),)))
     return Section("missing", "What is missing", tuple(blocks)) if blocks else None
+
+
+def _made(name: str, subject: Subject, *, found: Found) -> bool:
+    """Whether that analysis is there of this network."""
+    return any(_is_of(row, subject) for _, it in found.analyses if it.name == name for row in it.rows)
+
+
+def _is_of(row: Measurement, subject: Subject) -> bool:
+    digest = _digest(row)
+    if digest is None or subject.weights is None:
+        return row.run in subject.names
+    return digest == subject.weights
 
 
 def _has_autoattack(subject: Subject) -> bool:

@@ -27,6 +27,12 @@ class Subject:
     diagnosis: Diagnosed | None
 
     @property
+    def names(self) -> set[str]:
+        """What rows may call it."""
+        run = self.kept.told.get("run")
+        return {self.kept.place, str(run.get("name", self.kept.place)) if isinstance(run, dict) else self.kept.place}
+
+    @property
     def data(self) -> str:
         """The images that judged it; "" where nothing did."""
         return images(self.rows[0]) if self.rows else ""

@@ -24,8 +24,8 @@ _ABOUT = (
 )
 
 
-def training(subjects: Sequence[Subject], curves: Figure | None) -> Section | None:
-    """Every run once. curves: accuracy over the epochs of all of them. None where there is no run."""
+def training(subjects: Sequence[Subject], curves: Sequence[Figure]) -> Section | None:
+    """Every run once. curves: accuracy over the epochs of those of the same images. None where there is no run."""
     runs = {subject.kept.place: subject for subject in subjects if subject.kept.told}
     if not runs:
         return None
@@ -36,8 +36,7 @@ def training(subjects: Sequence[Subject], curves: Figure | None) -> Section | No
         "Time is that of all training, validation and saving included, on the machine that each run names; forwards and "
         "backwards are passes of single images, without validation. A dash: the run does not tell."
     ))  # fmt: skip
-    if curves is not None:
-        blocks.append(Drawn(curves, f"Training curves: {curves.title}."))
+    blocks += [Drawn(figure, f"Training curves: {figure.title}.") for figure in curves]
     blocks += [_settings(name, run) for name, run in kept.items()]
     return Section("training", "Training", tuple(blocks))
 
