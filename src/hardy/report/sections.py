@@ -22,7 +22,7 @@ from hardy.report.document import (
     grid,
 )
 from hardy.report.figures import Figure
-from hardy.report.subjects import Subject, subjects
+from hardy.report.subjects import Subject, digest_of, subjects
 from hardy.report.training import steps_made, training
 from hardy.results import Measurement
 
@@ -127,12 +127,7 @@ def _of_others(networks: Sequence[Subject], it: Analysis) -> list[str]:
     """What the analysis is of by name, but not by the weights that were measured."""
     measured = {subject.weights for subject in networks}
     known = {name for subject in networks if subject.weights is not None for name in subject.names}
-    return sorted({row.run for row in it.rows if row.run in known and _digest(row) not in {None, *measured}})
-
-
-def _digest(row: Measurement) -> str | None:
-    found = row.settings.get("weights sha256")
-    return found if isinstance(found, str) else None
+    return sorted({row.run for row in it.rows if row.run in known and digest_of(row) not in {None, *measured}})
 
 
 def _analysis(path: str, it: Analysis, others: Sequence[str]) -> Iterator[Block]:
@@ -208,14 +203,7 @@ def _missing(networks: Sequence[Subject], found: Found, analyses: Mapping[str, s
 
 def _made(name: str, subject: Subject, *, found: Found) -> bool:
     """Whether that analysis is there of this network."""
-    return any(_is_of(row, subject) for _, it in found.analyses if it.name == name for row in it.rows)
-
-
-def _is_of(row: Measurement, subject: Subject) -> bool:
-    digest = _digest(row)
-    if digest is None or subject.weights is None:
-        return row.run in subject.names
-    return digest == subject.weights
+    return any(subject.is_of(row) for _, it in found.analyses if it.name == name for row in it.rows)
 
 
 def _has_autoattack(subject: Subject) -> bool:

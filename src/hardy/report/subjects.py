@@ -29,8 +29,13 @@ class Subject:
     @property
     def names(self) -> set[str]:
         """What rows may call it."""
-        run = self.kept.told.get("run")
-        return {self.kept.place, str(run.get("name", self.kept.place)) if isinstance(run, dict) else self.kept.place}
+        place = self.kept.place
+        return {place, str(self.kept.told.get("run", {}).get("name", place))}
+
+    def is_of(self, row: Measurement) -> bool:
+        """Whether a row is of this network: by its weights, or by name where these are not known."""
+        digest = digest_of(row)
+        return row.run in self.names if None in (digest, self.weights) else digest == self.weights
 
     @property
     def data(self) -> str:
@@ -47,8 +52,7 @@ def subjects(found: Found) -> tuple[list[Subject], list[str]]:
             key = str(row.settings.get("weights", "file")), images(row)
             groups.setdefault(key, []).append(row)
         for (which, _), rows in groups.items():
-            digest = rows[-1].settings.get("weights sha256") if rows else None
-            digest = digest if isinstance(digest, str) else None
+            digest = digest_of(rows[-1]) if rows else None
             now = kept.steps.get(which)
             own = [
                 row
@@ -68,6 +72,12 @@ def subjects(found: Found) -> tuple[list[Subject], list[str]]:
                 )
             )
     return made, problems
+
+
+def digest_of(row: Measurement) -> str | None:
+    """SHA-256 of the weights that a row is of; None where it does not say."""
+    found = row.settings.get("weights sha256")
+    return found if isinstance(found, str) else None
 
 
 def verdict_on(digest: str | None, seen: set[str], found: Found) -> Diagnosed | None:
