@@ -19,7 +19,6 @@ of its standard version are called, without the checks and the clean accuracy th
 """
 
 import argparse
-import json
 import sys
 import tempfile
 import time
@@ -31,13 +30,13 @@ from pathlib import Path
 from statistics import mean
 
 import torch
+from timing import Flags, positive, some_of, written
 from torch import Tensor, nn
 
 import hardy
 from hardy.attacks import AutoAttack
 from hardy.attacks.balls import L2, Ball, Linf
 from hardy.data import Split
-from hardy.errors import UsageError
 from hardy.evaluation.stream import Counted, classify, under_attack, verdict
 from hardy.models import Classifier, frozen
 from hardy.models.published import published
@@ -193,12 +192,6 @@ def _differ(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
     return mean(float((a != b).sum()) for a, b in pairs)
 
 
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdecimal() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be a whole number of at least 1.")
-    return int(text)
-
-
 def _radius(text: str) -> float:
     try:
         return float(Fraction(text))
@@ -206,16 +199,9 @@ def _radius(text: str) -> float:
         raise argparse.ArgumentTypeError(f"it is {text!r}; it must be a number, such as 8/255 or 0.5.") from None
 
 
-def _parts(text: str) -> list[str]:
-    names = text.split(",")
-    if not set(names) <= set(PARTS) or len(set(names)) < len(names):
-        raise argparse.ArgumentTypeError(f"it is {text!r}; it must be some of {','.join(PARTS)}, each once.")
-    return names
-
-
 def main(args: list[str] | None = None) -> None:
     """Measure and print; wrong flags end the program with a sentence and exit code 2."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Flags(__doc__)
     parser.add_argument(
         "--network",
         choices=[UNDEFENDED, *published()],
@@ -223,26 +209,19 @@ def main(args: list[str] | None = None) -> None:
         metavar="NAME",
         help=f"a published one, or {UNDEFENDED}",
     )
-    parser.add_argument("--n", type=_positive, default=200, help="test images, the first ones (200)")
-    parser.add_argument("--seeds", type=_positive, default=3, help="how many, from 0 (3)")
+    parser.add_argument("--n", type=positive, default=200, help="test images, the first ones (200)")
+    parser.add_argument("--seeds", type=positive, default=3, help="how many, from 0 (3)")
     parser.add_argument("--norm", choices=["linf", "l2"], default="linf")
     parser.add_argument("--eps", type=_radius, help="radius in pixel units of [0, 1] (8/255, in L2 0.5)")
-    parser.add_argument("--parts", type=_parts, default=PARTS, help=f"of the standard version ({','.join(PARTS)})")
-    parser.add_argument("--batch", type=_positive, default=200, help="images attacked at once, at most (200)")
+    parser.add_argument(
+        "--parts", type=some_of(PARTS), default=PARTS, help=f"of the standard version ({','.join(PARTS)})"
+    )
+    parser.add_argument("--batch", type=positive, default=200, help="images attacked at once, at most (200)")
     parser.add_argument("--bfloat16", action="store_true", help="craft in bfloat16, too")
-    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="a new file for the same as JSON")
-    flags = parser.parse_args(args)
-    if flags.json is not None and (flags.json.exists() or not flags.json.parent.is_dir()):
-        parser.error(f"--json is {flags.json}; it must be a file that does not exist yet, in a folder that does.")
-    if flags.device == "cuda" and not torch.cuda.is_available():
-        parser.error("--device is cuda, and torch finds no such device here; cpu is allowed.")
-    device, norm = torch.device(flags.device), {"linf": Linf, "l2": L2}[flags.norm]
-    try:
-        ball: Ball = norm() if flags.eps is None else norm(flags.eps)
-        model, test = network(flags.network)
-    except UsageError as error:
-        parser.error(str(error))
+    flags = parser.read(args)
+    device, norm = flags.device, {"linf": Linf, "l2": L2}[flags.norm]
+    ball: Ball = parser.made(lambda: norm() if flags.eps is None else norm(flags.eps))
+    model, test = parser.made(lambda: network(flags.network))
     if flags.bfloat16 and not multiplies_bfloat16(device):
         print("This machine multiplies bfloat16 only by way of float32: no gain is to be expected.", file=sys.stderr)
     model, split = prepare(model, device, "float32"), test.take(slice(flags.n)).to(device)
@@ -255,14 +234,12 @@ def main(args: list[str] | None = None) -> None:
         f"{flags.seeds} seed{'s' * (flags.seeds > 1)}, batch {flags.batch}, {torch.get_num_threads()} threads, {device}"
     )
     print(table(found, flags.parts, len(split)))
-    if flags.json is not None:
-        rows = {
-            name: [{**vars(one), "robust": [held.tolist() for held in one.robust]} for one in seeds]
-            for name, seeds in found.items()
-        }
-        settings = vars(flags) | {"eps": ball.eps, "json": str(flags.json)}
-        with flags.json.open("x", encoding="utf-8") as file:
-            json.dump({"settings": settings, "clean": clean.tolist(), "found": rows}, file)
+    rows = {
+        name: [{**vars(one), "robust": [held.tolist() for held in one.robust]} for one in seeds]
+        for name, seeds in found.items()
+    }
+    settings = vars(flags) | {"eps": ball.eps, "json": str(flags.json), "device": device.type}
+    written(flags.json, {"settings": settings, "clean": clean.tolist(), "found": rows})
 
 
 if __name__ == "__main__":

@@ -121,7 +121,7 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=positive, help="timings of each (3, on a GPU 5)")
     flags = parser.read(args)
     sizes = {name: getattr(flags, name) or DEFAULTS[flags.device.type][name] for name in ("n", "rounds")}
-    test = hardy.recipe("pgdat-cifar10-small").data.load(offline=True)[1]
+    _, test = parser.made(lambda: hardy.recipe("pgdat-cifar10-small").data.load(offline=True))
     model = prepare(hardy.load("pgdat-cifar10-small"), flags.device, "float32")
     found: dict[str, Any] = {"machine": machine(flags.device), "settings": {**sizes, "device": flags.device.type}}
     found["rows"] = measure(model, test.take(slice(sizes["n"])).to(flags.device), ATTACKS, sizes["rounds"])

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
+from hardy.errors import UsageError
 from hardy.randomness import Noise
+
+Made = TypeVar("Made")
 
 PRODUCTS = 5  # matrix products in one timing
 SIDES = {"cpu": 2048, "cuda": 8192}  # of the matrices
@@ -106,6 +109,13 @@ class Flags(argparse.ArgumentParser):
             torch.set_num_threads(flags.threads)
         flags.device = torch.device(flags.device)
         return flags
+
+    def made(self, make: Callable[[], Made]) -> Made:
+        """What `make` returns; where it raises a UsageError, its sentence ends the program."""
+        try:
+            return make()
+        except UsageError as error:
+            self.error(str(error))
 
 
 def positive(text: str) -> int:

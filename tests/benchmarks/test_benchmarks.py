@@ -1,13 +1,11 @@
 """benchmarks/: what is timed is what is said to be, operations are counted right, and what is printed was measured."""
 
-import importlib
 import json
 import os
 import subprocess
 import sys
 import warnings
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -20,8 +18,7 @@ from hardy.evaluation.stream import classify
 from hardy.models import preact_resnet_18
 from hardy.randomness import Noise
 
-FOLDER = Path(__file__).parents[1] / "benchmarks"
-FILES = ("timing", "peers", "methods", "step", "evaluation", "costs", "starting", "bench", "gpu")
+FOLDER = Path(__file__).parents[2] / "benchmarks"
 
 # One image through PreActResNet-18 of width 2: multiplications and additions, 9ab for each of the outputs of a 3x3
 # convolution from a to b channels.
@@ -45,16 +42,6 @@ class Operations(TorchDispatchMode):
         if func.overloadpacket in flop_registry:
             self.total += flop_registry[func.overloadpacket](*args, **(kwargs or {}), out_val=out)
         return out
-
-
-@pytest.fixture(scope="module")
-def benchmarks():
-    """The modules by name, which find each other as those of a script's folder do."""
-    sys.path.insert(0, str(FOLDER))
-    yield SimpleNamespace(**{name: importlib.import_module(name) for name in FILES})
-    sys.path.remove(str(FOLDER))
-    for name in FILES:
-        del sys.modules[name]
 
 
 @pytest.fixture
@@ -259,6 +246,51 @@ def test_a_ratio_fell_where_it_is_clearly_lower_than_the_one_that_is_kept(benchm
     assert benchmarks.bench.fallen(now, now) == []
     assert benchmarks.bench.fallen(now, {name: 2.2}) == []  # noise
     assert benchmarks.bench.fallen(now, {name: 2.3, "of another version": 9.0}) == [f"fell: {name} is 2.00, was 2.30"]
+
+
+def test_two_verdicts_of_the_same_images_are_compared_image_by_image(benchmarks):
+    one = torch.tensor([True] * 6 + [False] * 4)
+    other = torch.tensor([True] * 3 + [False] * 3 + [True] + [False] * 3)
+    found = benchmarks.parity.compared(one, other)
+    half = pytest.approx(100 * 1.96 * ((3 + 1) - (3 - 1) ** 2 / 10) ** 0.5 / 10)
+    assert found == {
+        "n": 10,
+        "float32": pytest.approx(0.6),
+        "bfloat16": pytest.approx(0.4),
+        "only one": 4,
+        "points": -20.0,
+        "interval": half,
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_precisions_are_compared_from_the_same_seeds_and_a_second_command_goes_on(benchmarks, tmp_path, capsys):
+    flags = ["--out", str(tmp_path / "parity"), "--seeds", "2", "--width", "1", "--epochs", "1"]
+    benchmarks.parity.main([*flags, "--n", "20", "--json", str(tmp_path / "first.json")])
+    found = json.loads((tmp_path / "first.json").read_text())
+    assert found["attack"]["n"] == 20
+    assert [row["seed"] for row in found["seeds"]] == [0, 1]
+    assert found["training"]["points"] == pytest.approx(sum(row["points"] for row in found["seeds"]) / 2)
+    runs = {file.parent.name: json.loads(file.read_text()) for file in (tmp_path / "parity").glob("*/run.json")}
+    assert set(runs) == {"float32-0", "float32-1", "bfloat16-0", "bfloat16-1"}
+    written = {file: file.stat().st_mtime_ns for file in (tmp_path / "parity").glob("*.json")}
+    benchmarks.parity.main([*flags, "--n", "20", "--json", str(tmp_path / "second.json")])
+    assert {file: file.stat().st_mtime_ns for file in written} == written
+    assert json.loads((tmp_path / "second.json").read_text()) == found
+    assert "training, mean of the seeds' points" in capsys.readouterr().out
+    with pytest.raises(SystemExit, match=r"is of 20 images, and --n is 10; name another --out\."):
+        benchmarks.parity.main([*flags, "--n", "10"])
+
+
+@pytest.mark.parametrize("script", ["evaluation", "parity"])
+def test_without_the_images_a_sentence_says_where_they_were_looked_for(benchmarks, tmp_path, monkeypatch, script):
+    monkeypatch.setenv("HARDY_DATA", str(tmp_path))
+    out = ["--out", str(tmp_path / "out")] if script == "parity" else []
+    with pytest.raises(SystemExit) as stop:
+        getattr(benchmarks, script).main(out)
+    assert stop.value.code == 2
+    assert list(tmp_path.iterdir()) == []
 
 
 def plan(out: Path) -> None:
