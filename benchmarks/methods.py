@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from hardy.attacks import KL, PGD, Linf
 from hardy.models import Classifier, preact_resnet_18, wide_resnet
-from hardy.models.classifier import ieee_convolutions
+from hardy.models.full_precision import ieee_convolutions
 from hardy.objectives import PGDAT, RAT, RLFATT, TRADES, Objective
 from hardy.objectives.objective import loss_of
 from hardy.randomness import Noise

@@ -13,7 +13,7 @@ from hardy.describe import rebuild
 from hardy.errors import UsageError
 from hardy.evaluation.accuracy import evaluate
 from hardy.evaluation.stream import classify, under_attack
-from hardy.models.classifier import full_precision
+from hardy.models.full_precision import full_precision
 from hardy.randomness import Noise
 from hardy.results import Measurement, append, read
 from toys import (

@@ -22,8 +22,8 @@ from hardy.models import (
     frozen,
     wrap,
 )
-from hardy.models.classifier import full_precision
 from hardy.models.folding import can_be_folded, folded
+from hardy.models.full_precision import full_precision
 from hardy.models.preact_resnet import PreActResNet18Module
 from hardy.randomness import Noise
 

@@ -21,7 +21,8 @@ from hardy.evaluation.checks import check_network
 from hardy.evaluation.memory import Room, usable_batch
 from hardy.evaluation.rows import Meter, Row
 from hardy.losses.features import Clip, class_activation_maps, map_distance, of_class
-from hardy.models.classifier import frozen, full_precision
+from hardy.models.classifier import frozen
+from hardy.models.full_precision import full_precision
 from hardy.results import Measurement
 from hardy.types import Images
 

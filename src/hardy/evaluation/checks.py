@@ -11,7 +11,8 @@ from hardy.data.split import Split
 from hardy.describe import first_line, fitted, require
 from hardy.errors import UsageError
 from hardy.evaluation.stream import verdict
-from hardy.models.classifier import Classifier, frozen, full_precision, set_normalisation
+from hardy.models.classifier import Classifier, frozen, set_normalisation
+from hardy.models.full_precision import full_precision
 from hardy.randomness import Noise
 from hardy.results import wilson
 from hardy.types import Images, Logits

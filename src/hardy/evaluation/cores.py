@@ -7,7 +7,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from hardy.models.classifier import Classifier, full_precision
+from hardy.models.classifier import Classifier
+from hardy.models.full_precision import full_precision
 
 T = TypeVar("T")
 

@@ -16,7 +16,8 @@ from hardy.evaluation.memory import Room, fitting_batch
 from hardy.evaluation.rows import Costs, Meter, Row, determining
 from hardy.evaluation.stream import Judge, Progress, classify, under_attack, verdict
 from hardy.losses.logits import cross_entropy, margin
-from hardy.models.classifier import frozen, full_precision
+from hardy.models.classifier import frozen
+from hardy.models.full_precision import full_precision
 from hardy.randomness import Noise
 from hardy.results import Measurement
 

@@ -17,7 +17,8 @@ from hardy.evaluation.path import Tell
 from hardy.evaluation.perturbations import L2_UNIT
 from hardy.evaluation.rows import Meter, Row, determining
 from hardy.evaluation.stream import allowed
-from hardy.models.classifier import frozen, full_precision
+from hardy.models.classifier import frozen
+from hardy.models.full_precision import full_precision
 from hardy.randomness import Noise
 from hardy.results import Measurement
 from hardy.types import Images, Labels, Logits, PerSample

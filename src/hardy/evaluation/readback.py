@@ -8,7 +8,8 @@ from hardy.attacks.attack import Forward
 from hardy.data.split import Split
 from hardy.errors import FailedError
 from hardy.evaluation.memory import Room
-from hardy.models.classifier import frozen, full_precision
+from hardy.models.classifier import frozen
+from hardy.models.full_precision import full_precision
 from hardy.types import Logits
 
 _BATCH = 250  # of both networks: the last bits of a convolution may differ with it

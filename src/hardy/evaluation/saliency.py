@@ -29,7 +29,8 @@ from hardy.evaluation.checks import check_network
 from hardy.evaluation.memory import Room, usable_batch
 from hardy.evaluation.path import Tell
 from hardy.evaluation.rows import Costs, Row
-from hardy.models.classifier import frozen, full_precision
+from hardy.models.classifier import frozen
+from hardy.models.full_precision import full_precision
 from hardy.randomness import Noise
 from hardy.results import Measurement
 from hardy.types import PerSample

@@ -23,7 +23,8 @@ from hardy.evaluation.memory import usable_batch
 from hardy.evaluation.path import Tell
 from hardy.evaluation.rows import Costs, Row
 from hardy.losses.logits import cross_entropy
-from hardy.models.classifier import frozen, full_precision
+from hardy.models.classifier import frozen
+from hardy.models.full_precision import full_precision
 from hardy.results import Measurement
 from hardy.types import Images, Labels, PerSample
 

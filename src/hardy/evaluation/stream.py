@@ -14,7 +14,8 @@ from hardy.attacks.balls import Ball
 from hardy.data.split import Split
 from hardy.evaluation.memory import Room
 from hardy.evaluation.outcomes import UNPERTURBED, Journal
-from hardy.models.classifier import frozen, full_precision
+from hardy.models.classifier import frozen
+from hardy.models.full_precision import full_precision
 from hardy.randomness import Noise
 from hardy.types import Images, Labels, Logits
 

@@ -24,7 +24,8 @@ from hardy.evaluation.path import Tell
 from hardy.evaluation.rows import Costs, Meter, Row
 from hardy.evaluation.stream import classify
 from hardy.losses.logits import cross_entropy
-from hardy.models.classifier import frozen, full_precision
+from hardy.models.classifier import frozen
+from hardy.models.full_precision import full_precision
 from hardy.randomness import Noise
 from hardy.results import Measurement
 from hardy.types import Images

@@ -248,36 +248,6 @@ def outside_inference() -> AbstractContextManager[None]:
     return torch.inference_mode(False) if torch.is_inference_mode_enabled() else nullcontext()
 
 
-@contextmanager
-def full_precision(model: object) -> Iterator[None]:
-    """float32 and nothing less inside: no autocast, the caller's own included, and no TF32 convolutions on a GPU.
-
-    Holds for every `Classifier` in the model, one that another module wraps too.
-    """
-    modules = model.modules() if isinstance(model, nn.Module) else ()
-    before = {module: module.autocast for module in modules if isinstance(module, Classifier)}
-    try:
-        for module in before:
-            module.autocast = None
-        with torch.autocast("cpu", enabled=False), torch.autocast("cuda", enabled=False), ieee_convolutions():
-            yield
-    finally:
-        for module, precision in before.items():
-            module.autocast = precision
-
-
-@contextmanager
-def ieee_convolutions() -> Iterator[None]:
-    """Convolutions of float32 numbers in float32: a GPU otherwise rounds them to the 10 bits of TF32."""
-    convolutions = torch.backends.cudnn.conv  # type: ignore[attr-defined]
-    before = convolutions.fp32_precision
-    convolutions.fp32_precision = "ieee"
-    try:
-        yield
-    finally:
-        convolutions.fp32_precision = before
-
-
 def set_normalisation(model: Classifier, mean: Sequence[float] = (), deviation: Sequence[float] = ()) -> None:
     """Let the network normalise with these numbers, one a channel or one for all; with none, it takes pixels as they are.
 

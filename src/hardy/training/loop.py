@@ -12,7 +12,7 @@ from hardy.describe import require
 from hardy.errors import FailedError, StoppedError, UsageError
 from hardy.evaluation.checks import check_network
 from hardy.files import WriteError
-from hardy.models.classifier import ieee_convolutions
+from hardy.models.full_precision import ieee_convolutions
 from hardy.models.own import seeded
 from hardy.models.synchronised import mean_statistics, synchronised
 from hardy.objectives.objective import loss_of
