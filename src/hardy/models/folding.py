@@ -12,6 +12,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, fx, nn
 
+from hardy.models.products import Product, is_small, pays
+
 
 class _Folded:
     """The traced trunk of one network, with convolutions and batch norms of its own.
@@ -58,9 +60,10 @@ class _Folded:
                 scale, shift = _scale_and_shift(norm)
                 weight = weight * scale.view(-1, 1, 1, 1)
                 bias = shift if bias is None else bias * scale + shift
-            own = cast(nn.Conv2d, self.trunk.get_submodule(name))
+            own = cast(_Convolution, self.trunk.get_submodule(name))
             own.weight = nn.Parameter(weight.to(precision), requires_grad=False)
             own.bias = None if bias is None else nn.Parameter(bias.detach().to(precision), requires_grad=False)
+            own.product = Product(own.weight, own.bias) if pays(own) else None
         for name, norm in self.norms.items():
             layer = cast(_ScaleAndShift, self.trunk.get_submodule(name))
             layer.scale, layer.shift = (v.to(precision).view(1, -1, 1, 1) for v in _scale_and_shift(norm))
@@ -79,11 +82,22 @@ def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     return scale, norm.bias.detach() - norm.running_mean * scale
 
 
-def _like(convolution: nn.Conv2d) -> nn.Conv2d:
+class _Convolution(nn.Conv2d):
+    """A convolution that is a product where that is quicker."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.product: Product | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.product(x) if self.product is not None and is_small(x) else super().forward(x)
+
+
+def _like(convolution: nn.Conv2d) -> _Convolution:
     """A convolution of the same settings, without weights."""
     kept = ["in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups", "padding_mode"]
     with torch.device("meta"):
-        return nn.Conv2d(**{name: getattr(convolution, name) for name in kept}, bias=False)
+        return _Convolution(**{name: getattr(convolution, name) for name in kept}, bias=False)
 
 
 class _ScaleAndShift(nn.Module):
