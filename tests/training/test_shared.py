@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from hardy import files
-from hardy.attacks import PGD, Linf
+from hardy.attacks import PGD, Linf, Restarts, Worst
+from hardy.attacks.names import in_balls
 from hardy.describe import describe, rebuild, settings
 from hardy.errors import FailedError, StoppedError, UsageError
 from hardy.files import WriteError
 from hardy.models.own import own
-from hardy.objectives import PGDAT, RLFATP, RLFATT, Standard
-from hardy.parallel import joined, this_group
+from hardy.objectives import AWP, PGDAT, RLFATP, RLFATT, Standard
+from hardy.parallel import Group, joined, this_group
 from hardy.recipes.methods import METHODS, Inner, objective
 from hardy.training import loop, record
 from hardy.training.loop import train
@@ -239,6 +240,20 @@ def test_a_network_of_the_users_with_dropout_and_a_parameter_without_gradient_is
     kept = weights(found / "own" / "last.safetensors")
     assert all(bool(value.isfinite().all()) for value in kept.values())
     assert float(next(value for name, value in kept.items() if name.endswith("unused"))) == 1.0
+
+
+@pytest.mark.parametrize(
+    "attack", [Restarts(PGD(steps=1), 2), Worst((PGD(steps=1),)), in_balls("apgd-ce", [Linf(0.1)])[0][1]]
+)
+@pytest.mark.parametrize("around", [lambda inner: inner, AWP])
+def test_an_attack_that_makes_as_many_passes_as_it_needs_is_refused_where_each_pass_is_of_all_processes(
+    monkeypatch, tmp_path, attack, around
+):
+    monkeypatch.setattr(loop, "this_group", lambda: Group(0, 2))
+    for mode in ("train", "batch"):
+        with pytest.raises(UsageError, match=f"batch_norm is '{mode}'.*leaves images in each where it succeeds"):
+            train(plain(objective=around(PGDAT(attack, mode))), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_processes_that_share_nothing_out_train_by_themselves(tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from hardy.attacks.combine import Combined
 from hardy.data.split import Split
 from hardy.describe import require
 from hardy.errors import FailedError, StoppedError, UsageError
@@ -189,11 +190,12 @@ def _check_shared(run: Run, here: Group) -> None:
     what = "batch" if run.micro_batch is None else "The smallest part that micro_batch makes of a batch"
     require(part >= here.size, what, part, f"at least the number of processes, {here.size}")
     attack, mode = run.objective.attack, run.objective.batch_norm
-    if run.norm_over == "batch" and mode != "eval" and attack is not None and attack.stops_at_success:
+    waits = attack is not None and (attack.stops_at_success or isinstance(attack, Combined))
+    if run.norm_over == "batch" and mode != "eval" and waits:
         raise UsageError(
             f"On {here.size} processes batch norm takes its statistics of all of them, while crafting too (batch_norm is "
-            f"{mode!r}); the attack stops in each where it succeeds there, and the others would wait: take batch_norm 'eval' or "
-            "norm_over 'process'."
+            f"{mode!r}); the attack leaves images in each where it succeeds there, and the others would wait: take batch_norm "
+            "'eval' or norm_over 'process'."
         )
 
 
