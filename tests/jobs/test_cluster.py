@@ -228,6 +228,18 @@ def test_without_ray_its_extra_is_named(tmp_path, monkeypatch):
         pass
 
 
+@pytest.mark.parametrize(
+    ("has", "said"),
+    [({"GPU": 2.0}, "a GPU, with a CPU beside it, for jobs"), ({"CPU": 0.0}, "a CPU for jobs"), ({}, "a CPU for jobs")],
+)
+def test_a_cluster_without_room_for_a_job_is_refused_before_one_waits_for_ever(tmp_path, monkeypatch, has, said):
+    told = {"Alive": True, "Resources": has, "NodeID": "0123456789", "NodeManagerHostname": "n1"}
+    ray = types.SimpleNamespace(nodes=lambda: [told])
+    monkeypatch.setattr("hardy.jobs.cluster._connected", lambda address, note: contextlib.nullcontext(ray))
+    with pytest.raises(UsageError, match=f"No machine of the cluster has {said}"), on_ray("ray", Place(), tmp_path, 1):
+        pass
+
+
 def test_which_gpu_is_left_to_ray(tmp_path):
     with pytest.raises(UsageError, match="must be cpu or cuda"), on_ray("ray", Place(device="cuda:1"), tmp_path, 1):
         pass

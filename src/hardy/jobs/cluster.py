@@ -46,9 +46,13 @@ def on_ray(
     with _connected(address, note) as ray:
         nodes = [_node(told) for told in ray.nodes() if told["Alive"]]
         gpu = place.device == "cuda" or (place.device is None and any(node.gpus >= 1 for node in nodes))
-        fit = [node for node in nodes if (node.gpus if gpu else node.cpus) >= 1]
+        fit = [
+            node for node in nodes if node.cpus >= 1 and (node.gpus >= 1 or not gpu)
+        ]  # a GPU's job needs a CPU beside it
         if not fit:
-            raise UsageError(f"No machine of the cluster has a {'GPU' if gpu else 'CPU'} for jobs.")
+            raise UsageError(
+                f"No machine of the cluster has a {'GPU, with a CPU beside it,' if gpu else 'CPU'} for jobs."
+            )
         root = root and root.expanduser().absolute()
         looks, answers = _asking(ray)
         check_nodes(fit, folder, root, looks, answers, note)
