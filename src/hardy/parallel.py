@@ -153,7 +153,9 @@ def joined() -> Iterator[Group]:
             yield this_group()
         return
     begun = not dist.is_initialized()
-    store = _begin() if begun else _check_backend()
+    if not begun:
+        _check_backend()
+    store = _begin() if begun else None
     rank, size = dist.get_rank(), dist.get_world_size()
     local, beside = int(os.environ.get("LOCAL_RANK", rank)), int(os.environ.get("LOCAL_WORLD_SIZE", size))
     _groups.append(Group(rank, size, local, beside, store))
