@@ -53,6 +53,21 @@ def with_dropout(classes: int) -> torch.nn.Module:
     return made
 
 
+class OwnNorm(torch.nn.BatchNorm2d):
+    """A batch norm for which nothing can stand in."""
+
+    def forward(self, x):
+        return super().forward(x)
+
+
+def with_own_norm(classes: int) -> torch.nn.Module:
+    """A network of the user's with such a batch norm."""
+    pool = torch.nn.AdaptiveAvgPool2d(1)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), OwnNorm(4), pool, torch.nn.Flatten(), torch.nn.Linear(4, classes)
+    )
+
+
 def plain(**changes) -> Run:
     """Two steps of plain descent: Adam's first step is the gradient's sign, which rounding turns where it is near 0."""
     return tiny(**{"optimizer": SGD(lr=0.1, momentum=0.9), "epochs": None, "steps": 2, **changes})
@@ -83,10 +98,10 @@ def pair(folder: Path) -> None:
     quickly(setattr)
     said: dict[str, list[str]] = {}
 
-    def trained(name: str, run: Run) -> None:
+    def trained(name: str, run: Run, of: str = "") -> None:
         said[name] = []
         try:
-            train(run, folder / name, device="cpu", watch=Watch(note=said[name].append))
+            train(run, folder / f"{name}{of}", device="cpu", watch=Watch(note=said[name].append))
         except (FailedError, StoppedError, UsageError) as error:
             said[name].append(f"{type(error).__name__}: {error}")
 
@@ -96,7 +111,9 @@ def pair(folder: Path) -> None:
         for method in sorted(COUPLED):
             trained(method, plain(objective=objective(method, INNER)))
         trained("own", OWN)
+        trained("own-norm", plain(model=own(with_own_norm), objective=Standard()))
         trained("per-process", PER_PROCESS)
+        trained("unseen", plain(), os.environ["RANK"])
         trained("other", plain(seed=1))
         trained("small", plain(batch=8, micro_batch=7))
         trained("not-finite", plain(objective=NotFiniteAt(2)))
@@ -197,6 +214,15 @@ def test_the_folder_says_how_many_processes_began_the_run(found):
     assert "processes" not in json.loads((found / "alone" / "pgdat" / "run.json").read_text())
 
 
+def test_a_folder_that_not_all_processes_see_is_told_of(found):
+    first, second = said(found, "unseen")
+    assert first[0].startswith(
+        f"Not all processes see {found / 'unseen0'}: started again with the first of them on another"
+    )
+    assert second == []
+    assert not (found / "unseen1").exists()
+
+
 @pytest.mark.parametrize("method", sorted(COUPLED))
 def test_a_method_that_couples_a_batch_says_that_each_process_has_its_own_part(found, method):
     first, second = said(found, method)
@@ -213,6 +239,7 @@ def test_a_method_that_couples_a_batch_says_that_each_process_has_its_own_part(f
             "small",
             "UsageError: The smallest part that micro_batch makes of a batch is 1; .* the number of processes, 2",
         ),
+        ("own-norm", r"UsageError: The batch norm module\.1 is an OwnNorm, whose forward is its own"),
         ("not-finite", "FailedError: The loss is not finite at step 2: .*No checkpoint had been made"),
         ("full-disk", "FailedError: No room. No checkpoint had been made in .*; the same command goes on from there."),
     ],

@@ -15,7 +15,7 @@ from hardy.evaluation.checks import check_network
 from hardy.files import WriteError
 from hardy.models.classifier import ieee_convolutions
 from hardy.models.own import seeded
-from hardy.models.synchronised import mean_statistics, synchronised
+from hardy.models.synchronised import check_norms, mean_statistics, synchronised
 from hardy.objectives.objective import loss_of
 from hardy.parallel import Group, this_group
 from hardy.randomness import Noise
@@ -70,6 +70,8 @@ def train(
     next(stream(run, images, 0, 1))  # what no batch can be made of is refused before anything is written
     model = run.model.build(len(part.classes), part.shape[0], Noise.of_batch(1, run.seed, purpose="network"))
     check_network(model.to(device), part)
+    if here.size > 1 and run.norm_over == "batch":
+        check_norms(model)
     with ExitStack() as held, ExitStack() as inside:
         here.by_first(lambda: held.enter_context(claimed(Path(out))))
         resolved = resolve(run.precision, device)
@@ -82,6 +84,11 @@ def train(
         )
         if precision not in ("auto", resolved):
             watch.note(f"The run began in {precision} and goes on in it, though it would begin in {resolved} here.")
+        if not all(here.gathered((Path(out) / "run.json").is_file())):
+            watch.note(
+                f"Not all processes see {folder.path}: started again with the first of them on another machine, the run begins "
+                "anew."
+            )
         prepare(model, device, precision, run.layout, compiled=run.compile)
         training = Training(
             run, folder, model, run.optimizer.build(model), total, len(part) // run.own_batch, here, watch
