@@ -24,7 +24,7 @@ from cli.commands import run
 from hardy.errors import FailedError, UsageError
 from hardy.jobs import Place
 from hardy.jobs.beside import Beside
-from hardy.jobs.cluster import check_address, on_ray
+from hardy.jobs.cluster import OnRay, check_address, on_ray
 from jobs.test_queue import RUN, jobs_of
 
 TESTS = Path(__file__).parents[1]
@@ -226,6 +226,21 @@ def test_without_ray_its_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"pip install 'hardy\[cluster\]'"), on_ray("ray", Place(), tmp_path, 1):
         pass
+
+
+def test_a_cluster_that_is_gone_is_a_sentence_where_a_job_begins_and_silence_where_one_is_stopped(tmp_path):
+    def gone(*args, **how):
+        raise ConnectionError("closed")
+
+    kinds = ("TaskCancelledError", "RayTaskError", "LocalRayletDiedError", "RayError")
+    errors = types.SimpleNamespace(**{kind: type(kind, (Exception,), {}) for kind in kinds})
+    answers = types.SimpleNamespace(exceptions=errors, get=gone, cancel=gone)
+    for remote in (gone, lambda *args: "asked"):
+        runner = OnRay(answers, types.SimpleNamespace(remote=remote), Place(), 1)
+        train, _ = jobs_of(tmp_path)
+        with pytest.raises(FailedError, match="The Ray cluster is not reached any more"):
+            runner.run(train, Beside.of(train, tmp_path))
+        runner.stop()
 
 
 @pytest.mark.parametrize(

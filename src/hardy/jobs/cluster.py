@@ -79,12 +79,12 @@ class OnRay(Runner):
     def run(self, job: Job, beside: Beside) -> int:
         """The exit code of a process that does the job; BUSY if it was stopped before it began."""
         beside.tell(job, self.place)
-        with self._guard:
-            if self._stopped:
-                return BUSY
-            self._asked = self._task.remote(str(beside.told), self._threads)
         errors = self._ray.exceptions
         try:
+            with self._guard:
+                if self._stopped:
+                    return BUSY
+                self._asked = self._task.remote(str(beside.told), self._threads)
             return int(self._ray.get(self._asked))
         except errors.TaskCancelledError:
             return BUSY
@@ -102,7 +102,9 @@ class OnRay(Runner):
         with self._guard:
             self._stopped = True
             if self._asked is not None:
-                self._ray.cancel(self._asked, force=False)
+                # of a cluster that is gone `run` tells
+                with contextlib.suppress(self._ray.exceptions.RayError, ConnectionError):
+                    self._ray.cancel(self._asked, force=False)
 
 
 def _work(told: str, threads: int) -> int:
