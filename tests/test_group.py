@@ -62,6 +62,31 @@ def test_a_lost_process_is_a_sentence_and_other_errors_stay():
         raise RuntimeError("The size of tensor a must match")
 
 
+def test_a_word_that_nobody_keeps_any_more_is_no_other_failure():
+    class Gone:
+        def set(self, name, value):
+            raise RuntimeError("Broken pipe")
+
+    Group(0, 2, store=Gone()).leave_word("nobody reads it")
+
+
+def test_a_group_of_the_callers_that_is_for_gpus_alone_is_refused(monkeypatch):
+    torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
+    try:
+        monkeypatch.setattr(torch.distributed, "get_backend_config", lambda: "cuda:nccl")
+        monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+        with (
+            pytest.raises(UsageError, match=r"of the backend cuda:nccl, which is for GPUs alone.*cpu:gloo,cuda:nccl"),
+            joined(),
+        ):
+            pass
+        monkeypatch.undo()
+        with joined() as group:
+            assert (group.rank, group.size) == (0, 1)
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_each_process_takes_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
@@ -69,6 +94,8 @@ def test_each_process_takes_a_gpu_of_its_own(monkeypatch):
     for module in (checks, precision):
         monkeypatch.setattr(module, "this_group", lambda: Group(3, 4, local=1, beside=2))
     assert checks.device(None) == checks.device("cuda") == precision.this_device() == torch.device("cuda:1")
-    assert checks.device("cpu") == torch.device("cpu")
+    assert precision.this_device("cuda") == torch.device("cuda:1")
+    assert precision.this_device("cuda:0") == torch.device("cuda:0")
+    assert checks.device("cpu") == precision.this_device("cpu") == torch.device("cpu")
     with pytest.raises(UsageError, match=r"device is 'cuda:0', for 4 processes; each takes a GPU of its own"):
         checks.device("cuda:0")

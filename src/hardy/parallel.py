@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, TypeVar
@@ -60,13 +60,14 @@ class Group:
         return index if self.size == 1 else index[self.rank :: self.size]
 
     def by_first(self, work: Callable[[], T]) -> T:
-        """What the first process makes of `work`, or the failure that it ends in, in all processes."""
+        """What the first process makes of `work` by itself, or the failure that it ends in, in all processes."""
         if self.size == 1:
             return work()
         made: list[Any] = [None, None]
         if self.is_first:
             try:
-                made[0] = work()
+                with _alone():
+                    made[0] = work()
             except HardyError as error:
                 made[1] = error
         dist.broadcast_object_list(made, src=0, device=torch.device("cpu"))
@@ -113,7 +114,8 @@ class Group:
     def leave_word(self, sentence: str) -> None:
         """Leave the other processes a word of the first one, which stays when it ends."""
         if self.store is not None:
-            self.store.set(_WORD, sentence)
+            with suppress(RuntimeError):  # torchrun itself is gone
+                self.store.set(_WORD, sentence)
 
     def word(self, wait: float = 5.0) -> str | None:
         """What the first process left; None if that is nothing within so many seconds."""
@@ -141,7 +143,8 @@ def joined() -> Iterator[Group]:
     does the whole by itself. Processes on CPUs talk by gloo; on GPUs, one a process, by nccl. A group that the caller made by
     torch.distributed is taken as it is.
 
-    Raises: UsageError where the processes do not find each other; FailedError where one of them is gone.
+    Raises: UsageError where the processes do not find each other, or the caller's group is for GPUs alone; FailedError where
+    one of them is gone.
     """
     several = "RANK" in os.environ and os.environ.get("WORLD_SIZE", "1") != "1"
     others = dist.is_available() and (several or dist.is_initialized())
@@ -150,6 +153,8 @@ def joined() -> Iterator[Group]:
             yield this_group()
         return
     begun = not dist.is_initialized()
+    if not begun:
+        _check_backend()
     store = _begin() if begun else None
     rank, size = dist.get_rank(), dist.get_world_size()
     local, beside = int(os.environ.get("LOCAL_RANK", rank)), int(os.environ.get("LOCAL_WORLD_SIZE", size))
@@ -164,6 +169,16 @@ def joined() -> Iterator[Group]:
 
 
 @contextmanager
+def _alone() -> Iterator[None]:
+    """Inside, this process shares nothing out: no other comes to hear of it."""
+    _groups.append(Group())
+    try:
+        yield
+    finally:
+        _groups.pop()
+
+
+@contextmanager
 def _lost_in_words() -> Iterator[None]:
     """Raises FailedError in place of what torch raises where another process is gone."""
     try:
@@ -172,6 +187,16 @@ def _lost_in_words() -> Iterator[None]:
         if isinstance(error, HardyError) or not any(sign in str(error) for sign in _SIGNS):
             raise
         raise FailedError(LOST) from error
+
+
+def _check_backend() -> None:
+    """Raises UsageError where the processes of the caller's group cannot talk from CPU to CPU."""
+    backend = dist.get_backend_config()
+    if dist.get_world_size() > 1 and "cpu" not in backend:
+        raise UsageError(
+            f"The process group is of the backend {backend}, which is for GPUs alone; hardy's processes talk on CPUs too: "
+            'torch.distributed.init_process_group("cpu:gloo,cuda:nccl"), or leave it to hardy.'
+        )
 
 
 def _begin() -> Any:

@@ -23,6 +23,7 @@ from hardy.evaluation.outcomes import Journal, Paired, broken_at, compare, ident
 from hardy.evaluation.stream import Outcome, classify, under_attack
 from hardy.evaluation.transfer import Averaged
 from hardy.files import locked
+from hardy.parallel import Group
 from hardy.randomness import Noise
 from toys import classifier, smooth, split, split_of
 
@@ -597,3 +598,16 @@ def test_the_p_value_is_mcnemars_exact_one(first, second):
     fewer, differ = min(first, second), first + second
     by_hand = min(1.0, 2 * float(stats.binom.cdf(fewer, differ, 0.5)))
     assert paired.p_value == pytest.approx(by_hand, rel=1e-9)
+
+
+def test_a_file_of_several_processes_tells_of_all_their_passes_and_the_slowest_ones_seconds(tmp_path, monkeypatch):
+    model, data = subject(4)
+    first, second = journal(tmp_path), journal(tmp_path)
+    with first.opened(model, None, SEVERAL, data):
+        second.path = first.path
+        monkeypatch.setattr(outcomes, "this_group", lambda: Group(0, 2))
+        first.write(3.0, 10, 5)
+        second.write(4.0, 7, 2)
+        first.write(3.5, 11, 5)
+    told = [[line[name] for name in ("seconds", "forwards", "backwards")] for line in lines(first.path)[1:]]
+    assert told == [[3.0, 10, 5], [4.0, 17, 7], [4.0, 18, 7]]

@@ -1,6 +1,8 @@
 """Images shared out among two processes (gloo, CPU): the rows of one process, and one file of outcomes."""
 
 import dataclasses
+import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -9,13 +11,14 @@ import torch
 from hardy.attacks import PGD, AdversarialInterpolation, Linf
 from hardy.attacks.names import in_balls
 from hardy.data.split import Split
-from hardy.errors import FailedError
-from hardy.evaluation import accuracy
+from hardy.errors import FailedError, UsageError
+from hardy.evaluation import accuracy, outcomes
 from hardy.evaluation.accuracy import evaluate
 from hardy.evaluation.adversarial import Adversarial
 from hardy.evaluation.outcomes import broken_at, measured_in
 from hardy.evaluation.sharing import shared_out
 from hardy.evaluation.stream import Outcome
+from hardy.files import locked
 from hardy.models import small_cnn
 from hardy.models.classifier import Classifier
 from hardy.parallel import joined
@@ -53,6 +56,16 @@ def measured(folder: Path) -> list:
     return rows + evaluate(network(), images(), {"pgd-3": PGD(BALL, 3)}, adversarial=folder / "adversarial")
 
 
+def late(work):
+    """The same, a second later."""
+
+    def made(*args):
+        time.sleep(1)
+        return work(*args)
+
+    return made
+
+
 def pair(folder: Path) -> None:
     """What each of the two processes does."""
     torch.set_num_threads(1)
@@ -60,6 +73,12 @@ def pair(folder: Path) -> None:
         rows = measured(folder)
         few = evaluate(network(), images().take(slice(1)), ["clean"])  # nothing is left for the second process
         again = evaluate(network(), images(), {"pgd-3": PGD(BALL, 3)}, outcomes=folder / "outcomes", run="a run")
+        (lock,) = (file.with_suffix(".lock") for file in (folder / "outcomes").glob("pgd-3-*.jsonl"))
+        with locked(lock, "") if group.is_first else nullcontext(), pytest.raises(UsageError, match="Another process"):
+            evaluate(network(), images(), {"pgd-3": PGD(BALL, 3)}, outcomes=folder / "outcomes", run="a run")
+        if group.is_first:
+            outcomes.marks = late(outcomes.marks)
+        slow = evaluate(network(), images(), {"pgd-3": PGD(BALL, 3)}, outcomes=folder / "late", run="a run")
 
         def fails() -> None:
             raise FailedError("It went wrong.")
@@ -68,7 +87,7 @@ def pair(folder: Path) -> None:
             group.by_first(fails)
         said = group.gathered(f"process {group.rank}"), group.most(group.rank, -group.rank), group.word(0.01)
         group.leave_word("a word")
-        torch.save([list(map(dataclasses.asdict, each)) for each in (rows, few, again)] + [said, group.word()],
+        torch.save([list(map(dataclasses.asdict, each)) for each in (rows, few, again, slow)] + [said, group.word()],
                    folder / f"{group.rank}.pt")  # fmt: skip
 
 
@@ -120,6 +139,12 @@ def test_one_process_goes_on_where_two_were_with_what_both_have_spent(folder, al
     assert (row.value, row.forwards, row.backwards) == (first["value"], first["forwards"], first["backwards"])
     for _, _, again, *_ in found(folder):  # two processes, too, made nothing again
         assert (again[0]["forwards"], again[0]["backwards"]) == (first["forwards"], first["backwards"])
+
+
+def test_a_first_process_that_comes_late_counts_no_pass_of_the_others_twice(folder, alone):
+    (first, *_) = [row for row in torch.load(alone / "rows.pt") if row["what"] == "accuracy under pgd-3"]
+    for _, _, _, slow, *_ in found(folder):
+        assert (slow[0]["forwards"], slow[0]["backwards"]) == (first["forwards"], first["backwards"])
 
 
 def test_the_adversarial_images_of_both_are_in_one_file_in_the_order_of_the_images(folder, alone):

@@ -24,7 +24,7 @@ from cli.commands import run
 from hardy.errors import FailedError, UsageError
 from hardy.jobs import Place
 from hardy.jobs.beside import Beside
-from hardy.jobs.cluster import check_address, on_ray
+from hardy.jobs.cluster import OnRay, check_address, on_ray
 from jobs.test_queue import RUN, jobs_of
 
 TESTS = Path(__file__).parents[1]
@@ -225,6 +225,33 @@ def test_this_machine_and_clusters_are_allowed(on):
 def test_without_ray_its_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(UsageError, match=r"pip install 'hardy\[cluster\]'"), on_ray("ray", Place(), tmp_path, 1):
+        pass
+
+
+def test_a_cluster_that_is_gone_is_a_sentence_where_a_job_begins_and_silence_where_one_is_stopped(tmp_path):
+    def gone(*args, **how):
+        raise ConnectionError("closed")
+
+    kinds = ("TaskCancelledError", "RayTaskError", "LocalRayletDiedError", "RayError")
+    errors = types.SimpleNamespace(**{kind: type(kind, (Exception,), {}) for kind in kinds})
+    answers = types.SimpleNamespace(exceptions=errors, get=gone, cancel=gone)
+    for remote in (gone, lambda *args: "asked"):
+        runner = OnRay(answers, types.SimpleNamespace(remote=remote), Place(), 1)
+        train, _ = jobs_of(tmp_path)
+        with pytest.raises(FailedError, match="The Ray cluster is not reached any more"):
+            runner.run(train, Beside.of(train, tmp_path))
+        runner.stop()
+
+
+@pytest.mark.parametrize(
+    ("has", "said"),
+    [({"GPU": 2.0}, "a GPU, with a CPU beside it, for jobs"), ({"CPU": 0.0}, "a CPU for jobs"), ({}, "a CPU for jobs")],
+)
+def test_a_cluster_without_room_for_a_job_is_refused_before_one_waits_for_ever(tmp_path, monkeypatch, has, said):
+    told = {"Alive": True, "Resources": has, "NodeID": "0123456789", "NodeManagerHostname": "n1"}
+    ray = types.SimpleNamespace(nodes=lambda: [told])
+    monkeypatch.setattr("hardy.jobs.cluster._connected", lambda address, note: contextlib.nullcontext(ray))
+    with pytest.raises(UsageError, match=f"No machine of the cluster has {said}"), on_ray("ray", Place(), tmp_path, 1):
         pass
 
 

@@ -308,6 +308,43 @@ def test_a_job_that_loses_every_machine_has_failed_with_those_that_need_it(tmp_p
     assert state_of(train, tmp_path / "jobs") == "failed"
 
 
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        (-9, "its process was ended by signal 9 (Killed)"),
+        (0, "its process ended well, but what it made is not to be seen"),
+    ],
+)
+def test_a_job_that_says_nothing_of_its_failure_is_told_of_by_how_its_process_ended(tmp_path, code, said):
+    train, _ = jobs_of(tmp_path)
+    beside = Beside.of(train, tmp_path / "jobs")
+    beside.log.parent.mkdir()
+    beside.log.write_text('{"kind": "train"}\n')
+    (failure,) = run_jobs([train], tmp_path / "jobs", [Scripted(repeat(code))])
+    assert (failure.said, failure.log) == (said, beside.log)
+    assert beside.failed.read_text() == said + "\n"
+
+
+def test_what_a_job_needs_is_done_without_being_named(tmp_path):
+    train, evaluate = jobs_of(tmp_path)
+    runner = Scripted(repeat(1))
+    failures = run_jobs([evaluate, evaluate], tmp_path / "jobs", [runner])
+    assert [failure.job for failure in failures] == [train.name, evaluate.name]
+    assert runner.ran == [train.name] * 2
+
+
+def test_what_another_queue_does_is_told_once_and_waited_for(tmp_path):
+    train, _ = jobs_of(tmp_path)
+    life = Beside.of(train, tmp_path / "jobs").life
+    life.parent.mkdir()
+    life.write_text(json.dumps({"host": "node7", "kernel": "another", "process": 3}))
+    threading.Timer(1.2, life.unlink).start()
+    notes: list[str] = []
+    run_jobs([train], tmp_path / "jobs", [Scripted(repeat(1))], notes.append)
+    assert notes[:2] == [f"{train.name} is under way on node7, and waited for.", f"1 of 1: {train.name}"]
+    assert sum("waited for" in note for note in notes) == 1
+
+
 def test_what_a_job_made_may_be_seen_late_where_the_runner_says_so(tmp_path):
     train, _ = jobs_of(tmp_path)
 

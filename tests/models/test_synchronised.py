@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from hardy.errors import UsageError
 from hardy.models.classifier import crafting
 from hardy.models.synchronised import mean_statistics, synchronised
 from hardy.parallel import Group, joined
@@ -29,6 +30,13 @@ CASES = [
     ("plain", torch.float32, "contiguous", True),
     ("plain", torch.float32, "channels_last", True),
 ]
+
+
+class Own(nn.BatchNorm2d):
+    """A batch norm that is called in a way of its own, as some libraries have them."""
+
+    def forward(self, x):
+        return super().forward(x).relu()
 
 
 def drawn(purpose: str, *shape: int) -> torch.Tensor:
@@ -85,7 +93,7 @@ def pair(folder: Path) -> None:
         model = nn.Sequential(nn.BatchNorm2d(3))
         with synchronised(model, group), crafting(model, "batch"):  # leaves no trace
             model(drawn("images", 5, 3, 4, 4)[some])
-        apart = nn.BatchNorm2d(3)
+        apart = Own(3)
         apart(drawn("images", 5, 3, 4, 4)[some])
         own = apart.running_mean.clone()
         mean_statistics(apart, group)
@@ -134,6 +142,16 @@ def test_statistics_of_the_processes_are_replaced_by_their_mean(found):
     assert not torch.allclose(first, second)
     assert torch.equal(mean, other)
     torch.testing.assert_close(mean, (first + second) / 2)
+
+
+def test_a_batch_norm_with_a_forward_of_its_own_is_refused_by_name():
+    model = nn.Sequential(nn.BatchNorm2d(3), Own(3))
+    said = r"The batch norm 1 is an Own, whose forward is its own: .* Take norm_over 'process', or torch's own batch norm\."
+    with pytest.raises(UsageError, match=said), synchronised(model, Group(0, 2)):
+        pass
+    assert "forward" not in vars(model[0])
+    with synchronised(model, Group()):
+        pass
 
 
 def test_one_process_has_torchs_batch_norm():

@@ -243,6 +243,8 @@ def test_it_speaks_for_the_objective_inside():
     inner = RLFATP(PGD(Linf(0.07)), k=9)
     assert AWP(inner).ball == Linf(0.07)
     assert AWP(Standard()).ball is None
+    crafting = RLFATP(PGD(Linf(0.07)), batch_norm="train")
+    assert (AWP(crafting).attack, AWP(crafting).batch_norm) == (crafting.attack, "train")
     with pytest.raises(UsageError, match=r"objective\.k is 9"):
         AWP(inner).check((3, 8, 8))
     AWP(inner).check((3, 9, 9))

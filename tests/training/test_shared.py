@@ -11,13 +11,14 @@ import pytest
 import torch
 
 from hardy import files
-from hardy.attacks import PGD, Linf
+from hardy.attacks import PGD, Linf, Restarts, Worst
+from hardy.attacks.names import in_balls
 from hardy.describe import describe, rebuild, settings
 from hardy.errors import FailedError, StoppedError, UsageError
 from hardy.files import WriteError
 from hardy.models.own import own
-from hardy.objectives import PGDAT, RLFATP, RLFATT, Standard
-from hardy.parallel import joined, this_group
+from hardy.objectives import AWP, PGDAT, RLFATP, RLFATT, Standard
+from hardy.parallel import Group, joined, this_group
 from hardy.recipes.methods import METHODS, Inner, objective
 from hardy.training import loop, record
 from hardy.training.loop import train
@@ -52,6 +53,21 @@ def with_dropout(classes: int) -> torch.nn.Module:
     return made
 
 
+class OwnNorm(torch.nn.BatchNorm2d):
+    """A batch norm for which nothing can stand in."""
+
+    def forward(self, x):
+        return super().forward(x)
+
+
+def with_own_norm(classes: int) -> torch.nn.Module:
+    """A network of the user's with such a batch norm."""
+    pool = torch.nn.AdaptiveAvgPool2d(1)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), OwnNorm(4), pool, torch.nn.Flatten(), torch.nn.Linear(4, classes)
+    )
+
+
 def plain(**changes) -> Run:
     """Two steps of plain descent: Adam's first step is the gradient's sign, which rounding turns where it is near 0."""
     return tiny(**{"optimizer": SGD(lr=0.1, momentum=0.9), "epochs": None, "steps": 2, **changes})
@@ -82,10 +98,10 @@ def pair(folder: Path) -> None:
     quickly(setattr)
     said: dict[str, list[str]] = {}
 
-    def trained(name: str, run: Run) -> None:
+    def trained(name: str, run: Run, of: str = "") -> None:
         said[name] = []
         try:
-            train(run, folder / name, device="cpu", watch=Watch(note=said[name].append))
+            train(run, folder / f"{name}{of}", device="cpu", watch=Watch(note=said[name].append))
         except (FailedError, StoppedError, UsageError) as error:
             said[name].append(f"{type(error).__name__}: {error}")
 
@@ -95,7 +111,9 @@ def pair(folder: Path) -> None:
         for method in sorted(COUPLED):
             trained(method, plain(objective=objective(method, INNER)))
         trained("own", OWN)
+        trained("own-norm", plain(model=own(with_own_norm), objective=Standard()))
         trained("per-process", PER_PROCESS)
+        trained("unseen", plain(), os.environ["RANK"])
         trained("other", plain(seed=1))
         trained("small", plain(batch=8, micro_batch=7))
         trained("not-finite", plain(objective=NotFiniteAt(2)))
@@ -196,6 +214,15 @@ def test_the_folder_says_how_many_processes_began_the_run(found):
     assert "processes" not in json.loads((found / "alone" / "pgdat" / "run.json").read_text())
 
 
+def test_a_folder_that_not_all_processes_see_is_told_of(found):
+    first, second = said(found, "unseen")
+    assert first[0].startswith(
+        f"Not all processes see {found / 'unseen0'}: started again with the first of them on another"
+    )
+    assert second == []
+    assert not (found / "unseen1").exists()
+
+
 @pytest.mark.parametrize("method", sorted(COUPLED))
 def test_a_method_that_couples_a_batch_says_that_each_process_has_its_own_part(found, method):
     first, second = said(found, method)
@@ -212,6 +239,7 @@ def test_a_method_that_couples_a_batch_says_that_each_process_has_its_own_part(f
             "small",
             "UsageError: The smallest part that micro_batch makes of a batch is 1; .* the number of processes, 2",
         ),
+        ("own-norm", r"UsageError: The batch norm module\.1 is an OwnNorm, whose forward is its own"),
         ("not-finite", "FailedError: The loss is not finite at step 2: .*No checkpoint had been made"),
         ("full-disk", "FailedError: No room. No checkpoint had been made in .*; the same command goes on from there."),
     ],
@@ -239,6 +267,20 @@ def test_a_network_of_the_users_with_dropout_and_a_parameter_without_gradient_is
     kept = weights(found / "own" / "last.safetensors")
     assert all(bool(value.isfinite().all()) for value in kept.values())
     assert float(next(value for name, value in kept.items() if name.endswith("unused"))) == 1.0
+
+
+@pytest.mark.parametrize(
+    "attack", [Restarts(PGD(steps=1), 2), Worst((PGD(steps=1),)), in_balls("apgd-ce", [Linf(0.1)])[0][1]]
+)
+@pytest.mark.parametrize("around", [lambda inner: inner, AWP])
+def test_an_attack_that_makes_as_many_passes_as_it_needs_is_refused_where_each_pass_is_of_all_processes(
+    monkeypatch, tmp_path, attack, around
+):
+    monkeypatch.setattr(loop, "this_group", lambda: Group(0, 2))
+    for mode in ("train", "batch"):
+        with pytest.raises(UsageError, match=f"batch_norm is '{mode}'.*leaves images in each where it succeeds"):
+            train(plain(objective=around(PGDAT(attack, mode))), tmp_path / "run", device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 def test_processes_that_share_nothing_out_train_by_themselves(tmp_path, monkeypatch):

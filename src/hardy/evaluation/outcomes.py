@@ -7,7 +7,7 @@ import re
 import time
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from inspect import isfunction
@@ -53,7 +53,8 @@ class Journal:
     network and this library's version, which are added, and not how many images there are: more of them go on in the same
     file, unless the attack works on groups of them. earlier: seconds, forwards and backwards of the runs before this one.
 
-    Processes that share out the images write into one file, in turn; `earlier` is then the first one's.
+    Processes that share out the images write into one file, in turn: passes are those of all, seconds those of the slowest.
+    The first one begins the file for all, and has the passes of `earlier`.
     """
 
     folder: Path
@@ -82,14 +83,10 @@ class Journal:
         head = {"about": json.loads(text), "stages": max(1, len(attack.stages))}
         stem = re.sub(r"[^\w.+-]+", "-", self.name)[:60]  # an attack's own name may hold 8/255, and be long
         self.path = self.folder / f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:12]}.jsonl"
-        make_folder(self.folder)
-        busy = f"Another process measures {self.name} for {self.path}; wait for it, or name another folder."
-        first = this_group().is_first
-        with locked(self.path.with_suffix(".lock"), busy) if first else nullcontext():
-            with self._turn():
-                there, lines = _read(self.path) if self.path.exists() else (None, [])
-                if there is None:
-                    self._append([head])
+        here = this_group()
+        with ExitStack() as held:
+            # for all, before any of them writes: what these processes spend is none of the earlier costs
+            there, lines = here.by_first(lambda: self._begun(head, held))
             if there not in (None, head):
                 raise UsageError(f"{self.path} holds another measurement than its name says; move it away.")
             for line in lines:
@@ -100,9 +97,19 @@ class Journal:
                     )
                 for of, images in line["sets"].items():
                     self._known.setdefault(line["stage"], _empty())[of] |= images
-                self.earlier = line["costs"] if first else self.earlier
+                self.earlier = line["costs"] if here.is_first else (line["costs"][0], 0, 0)
             self._told = self.earlier
             yield
+
+    def _begun(self, head: Mapping[str, Any], held: ExitStack) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+        """What is in the file, which is locked until `held` ends; one that is not there, or has no first line, gets it."""
+        make_folder(self.folder)
+        busy = f"Another process measures {self.name} for {self.path}; wait for it, or name another folder."
+        held.enter_context(locked(self.path.with_suffix(".lock"), busy))
+        there, lines = _read(self.path) if self.path.exists() else (None, [])
+        if there is None:
+            self._append([head])
+        return there, lines
 
     def _networks(self, model: Forward, craft_on: Forward | None) -> dict[str, str | None]:
         """What tells the networks from others; of a function nothing does but the run's name."""
@@ -161,13 +168,12 @@ class Journal:
 
     def _total(self, spent: tuple[float, int, int]) -> tuple[float, int, int]:
         """What the file is to tell of costs, given those of this process: the other processes' passes, too."""
-        size = this_group().size
-        if size == 1:
+        if this_group().size == 1:
             return spent
         _, lines = _read(self.path)
         seconds, forwards, backwards = lines[-1]["costs"] if lines else (0.0, 0, 0)
-        more = [now - then for now, then in zip(spent, self._told, strict=True)]
-        return seconds + more[0] / size, forwards + int(more[1]), backwards + int(more[2])
+        (_, *now), (_, *then) = spent, self._told
+        return max(seconds, spent[0]), forwards + now[0] - then[0], backwards + now[1] - then[1]
 
     def _marks_of(self, sets: Sets) -> list[int]:
         return [self._marks[place] for name in ("broken", "held") for place in sorted(sets[name])]

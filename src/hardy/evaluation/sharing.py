@@ -16,17 +16,17 @@ def shared_out(split: Split, measure: Callable[[Tensor | slice], Outcome], toget
     """What `measure` finds on all images of a split, given which of them (int64 or a slice) each process is to look at.
 
     together: where an outcome depends on the images beside one, how many are looked at together; the first process measures
-    all of them then. Passes are those of all processes, seconds those of the slowest.
+    all of them then, as it does where there are fewer than processes. Passes are those of all processes, seconds those of the
+    slowest.
     """
     here = this_group()
     if here.size == 1:
         return measure(slice(None))
-    if together is not None:
+    if together is not None or len(split) < here.size:
         return _to(split, here.by_first(lambda: _moved(measure(slice(None)))))
     everything = torch.arange(len(split), device=split.labels.device)
     mine = here.share(everything)
-    found = here.gathered((mine.cpu(), _moved(measure(mine)) if len(mine) else None))
-    return _to(split, _joined([(which, part) for which, part in found if part is not None], len(split)))
+    return _to(split, _joined(here.gathered((mine.cpu(), _moved(measure(mine)))), len(split)))
 
 
 def _joined(found: list[tuple[Tensor, Outcome]], n: int) -> Outcome:

@@ -46,9 +46,13 @@ def on_ray(
     with _connected(address, note) as ray:
         nodes = [_node(told) for told in ray.nodes() if told["Alive"]]
         gpu = place.device == "cuda" or (place.device is None and any(node.gpus >= 1 for node in nodes))
-        fit = [node for node in nodes if (node.gpus if gpu else node.cpus) >= 1]
+        fit = [
+            node for node in nodes if node.cpus >= 1 and (node.gpus >= 1 or not gpu)
+        ]  # a GPU's job needs a CPU beside it
         if not fit:
-            raise UsageError(f"No machine of the cluster has a {'GPU' if gpu else 'CPU'} for jobs.")
+            raise UsageError(
+                f"No machine of the cluster has a {'GPU, with a CPU beside it,' if gpu else 'CPU'} for jobs."
+            )
         root = root and root.expanduser().absolute()
         looks, answers = _asking(ray)
         check_nodes(fit, folder, root, looks, answers, note)
@@ -75,12 +79,12 @@ class OnRay(Runner):
     def run(self, job: Job, beside: Beside) -> int:
         """The exit code of a process that does the job; BUSY if it was stopped before it began."""
         beside.tell(job, self.place)
-        with self._guard:
-            if self._stopped:
-                return BUSY
-            self._asked = self._task.remote(str(beside.told), self._threads)
         errors = self._ray.exceptions
         try:
+            with self._guard:
+                if self._stopped:
+                    return BUSY
+                self._asked = self._task.remote(str(beside.told), self._threads)
             return int(self._ray.get(self._asked))
         except errors.TaskCancelledError:
             return BUSY
@@ -98,7 +102,9 @@ class OnRay(Runner):
         with self._guard:
             self._stopped = True
             if self._asked is not None:
-                self._ray.cancel(self._asked, force=False)
+                # of a cluster that is gone `run` tells
+                with contextlib.suppress(self._ray.exceptions.RayError, ConnectionError):
+                    self._ray.cancel(self._asked, force=False)
 
 
 def _work(told: str, threads: int) -> int:

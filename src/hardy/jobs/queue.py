@@ -1,5 +1,6 @@
 """A queue of jobs: which of them may begin now, at runners here or on a cluster, none of them twice."""
 
+import signal
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -30,16 +31,16 @@ class Failure:
 def run_jobs(
     jobs: Sequence[Job], folder: Path, runners: Sequence[Runner], note: Callable[[str], None] = lambda line: None
 ) -> list[Failure]:
-    """Do every job that is not done yet, in order, those that others need before them; what failed is returned.
+    """Do every job that is not done yet, in order, and before it what it needs; what failed is returned.
 
     folder: for the jobs' descriptions, locks and logs. runners: one job at a time at each. A job that fails is tried a second
-    time, one whose machine is lost goes on elsewhere. What another queue is doing is waited for. Jobs whose process is killed
-    go on the next time.
+    time, one whose machine is lost goes on elsewhere. What another queue is doing is told, and waited for. What a killed queue
+    left goes on the next time.
 
     Raises: WriteError if the folder cannot be made; StoppedError after SIGINT or SIGTERM, once the jobs under way have saved
     and ended; what broke beside the jobs, once those under way have ended.
     """
-    queue = _Queue(list(jobs), folder, note)
+    queue = _Queue(_with_needs(jobs), folder, note)
     make_folder(folder)
     free, threads = list(runners), list[threading.Thread]()
     with stops_on_request() as asked:
@@ -53,14 +54,26 @@ def run_jobs(
             threads = [thread for thread in threads if thread.is_alive()]
             if not threads and queue.ended:
                 break
+            if not threads:
+                queue.tell_of_others()
             queue.changed.wait(_POLL)  # what is not under way here is so elsewhere, or waits for something that is
             queue.changed.clear()
     if asked.signal is not None:
-        left = sum(not job.done() for job in jobs)
-        raise StoppedError(f"Stopped with {left} of {len(jobs)} jobs left; the same command goes on.", asked.signal)
+        left = sum(not job.done() for job in queue.jobs)
+        raise StoppedError(
+            f"Stopped with {left} of {len(queue.jobs)} jobs left; the same command goes on.", asked.signal
+        )
     if queue.broken is not None:
         raise queue.broken
     return queue.failures
+
+
+def _with_needs(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs, each once, and before each what it needs."""
+    found: dict[Job, None] = {}
+    for job in jobs:
+        found |= dict.fromkeys((*_with_needs(job.needs), job))
+    return list(found)
 
 
 @dataclass
@@ -72,6 +85,7 @@ class _Queue:
     stopping: bool = False
     broken: Exception | None = None
     settled: set[str] = field(default_factory=set)  # done or failed
+    awaited: set[str] = field(default_factory=set)  # under way in another queue, which was told
     taken: dict[str, Runner | None] = field(default_factory=dict)  # under way in this queue, and where
     tried: Counter[str] = field(default_factory=Counter)
     lost: Counter[str] = field(default_factory=Counter)
@@ -102,6 +116,14 @@ class _Queue:
             self.taken.pop(job.name)
             free.append(runner)
         self.changed.set()
+
+    def tell_of_others(self) -> None:
+        """Note once what another queue is doing: there is nothing else to be seen of it here."""
+        for job in self.jobs:
+            where = None if job.name in self.settled | self.awaited else Beside.of(job, self.folder).runner()
+            if where is not None:
+                self.awaited.add(job.name)
+                self.note(f"{job.name} is under way on {where}, and waited for.")
 
     def stop(self) -> None:
         """Take no more jobs, and let those under way save and end."""
@@ -149,7 +171,7 @@ class _Queue:
                     self.settled.add(job.name)
                 return
             self.tried[job.name] += 1
-            said, given_up = beside.said(), self.tried[job.name] == _TRIES
+            said, given_up = _why(code, beside), self.tried[job.name] == _TRIES
         if given_up:
             write_text(beside.failed, said + "\n")
             with self.guard:
@@ -163,3 +185,10 @@ class _Queue:
     def _break(self, error: Exception) -> None:
         self.broken = self.broken or error
         self.stop()
+
+
+def _why(code: int, beside: Beside) -> str:
+    """What an attempt that came to nothing ended in; the log of a process that was killed ends with anything."""
+    if code < 0:
+        return f"its process was ended by signal {-code} ({signal.strsignal(-code)})"
+    return beside.said() if code else "its process ended well, but what it made is not to be seen"

@@ -21,14 +21,31 @@ from torch import distributed as dist
 from torch.nn.functional import batch_norm
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from hardy.describe import with_article
+from hardy.errors import UsageError
 from hardy.parallel import Group
 
 _FORWARDS = (_BatchNorm.forward, nn.SyncBatchNorm.forward)  # of layers that add nothing of their own
 
 
+def check_norms(model: nn.Module) -> None:
+    """Raises UsageError where a batch norm has a forward of its own, for which nothing can stand in."""
+    for name, layer in model.named_modules():
+        if isinstance(layer, _BatchNorm) and type(layer).forward not in _FORWARDS:
+            raise UsageError(
+                f"The batch norm {name} is {with_article(type(layer).__name__)}, whose forward is its own: its statistics cannot "
+                "be those of all processes' images. Take norm_over 'process', or torch's own batch norm."
+            )
+
+
 @contextmanager
 def synchronised(model: nn.Module, group: Group) -> Iterator[None]:
-    """Inside, the model's batch norms are synchronised over the group; in evaluation mode they are as they were."""
+    """Inside, the model's batch norms are synchronised over the group; in evaluation mode they are as they were.
+
+    Raises: UsageError as `check_norms`.
+    """
+    if group.size > 1:
+        check_norms(model)
     layers = _batch_norms(model) if group.size > 1 else []
     for layer in layers:
         vars(layer)["forward"] = MethodType(_forward, layer)
@@ -53,8 +70,7 @@ def mean_statistics(model: nn.Module, group: Group) -> None:
 
 
 def _batch_norms(model: nn.Module) -> list[_BatchNorm]:
-    layers = (layer for layer in model.modules() if isinstance(layer, _BatchNorm))
-    return [layer for layer in layers if type(layer).forward in _FORWARDS]
+    return [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
 
 
 def _forward(layer: _BatchNorm, x: Tensor) -> Tensor:

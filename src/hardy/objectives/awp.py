@@ -19,9 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from hardy.attacks import Ball
+from hardy.attacks import Attack, Ball
 from hardy.describe import require, settings
-from hardy.models.classifier import Classifier
+from hardy.models.classifier import BatchNormMode, Classifier
 from hardy.objectives.objective import Objective, Terms, loss_of
 from hardy.objectives.pgd_at import PGDAT
 from hardy.randomness import Noise
@@ -40,6 +40,14 @@ class AWP(Objective):
     def __post_init__(self) -> None:
         require(self.gamma >= 0, "gamma", self.gamma, "at least 0")
         require(not isinstance(self.inner, AWP), "inner", "AWP", "another objective than AWP itself")
+
+    @property
+    def attack(self) -> Attack | None:  # type: ignore[override]
+        return self.inner.attack
+
+    @property
+    def batch_norm(self) -> BatchNormMode:  # type: ignore[override]
+        return self.inner.batch_norm
 
     @property
     def ball(self) -> Ball | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from hardy.attacks.combine import Combined
 from hardy.data.split import Split
 from hardy.describe import require
 from hardy.errors import FailedError, StoppedError, UsageError
@@ -14,7 +15,7 @@ from hardy.evaluation.checks import check_network
 from hardy.files import WriteError
 from hardy.models.full_precision import ieee_convolutions
 from hardy.models.own import seeded
-from hardy.models.synchronised import mean_statistics, synchronised
+from hardy.models.synchronised import check_norms, mean_statistics, synchronised
 from hardy.objectives.objective import loss_of
 from hardy.parallel import Group, this_group
 from hardy.randomness import Noise
@@ -69,6 +70,8 @@ def train(
     next(stream(run, images, 0, 1))  # what no batch can be made of is refused before anything is written
     model = run.model.build(len(part.classes), part.shape[0], Noise.of_batch(1, run.seed, purpose="network"))
     check_network(model.to(device), part)
+    if here.size > 1 and run.norm_over == "batch":
+        check_norms(model)
     with ExitStack() as held, ExitStack() as inside:
         here.by_first(lambda: held.enter_context(claimed(Path(out))))
         resolved = resolve(run.precision, device)
@@ -81,6 +84,11 @@ def train(
         )
         if precision not in ("auto", resolved):
             watch.note(f"The run began in {precision} and goes on in it, though it would begin in {resolved} here.")
+        if not all(here.gathered((Path(out) / "run.json").is_file())):
+            watch.note(
+                f"Not all processes see {folder.path}: started again with the first of them on another machine, the run begins "
+                "anew."
+            )
         prepare(model, device, precision, run.layout, compiled=run.compile)
         training = Training(
             run, folder, model, run.optimizer.build(model), total, len(part) // run.own_batch, here, watch
@@ -189,11 +197,12 @@ def _check_shared(run: Run, here: Group) -> None:
     what = "batch" if run.micro_batch is None else "The smallest part that micro_batch makes of a batch"
     require(part >= here.size, what, part, f"at least the number of processes, {here.size}")
     attack, mode = run.objective.attack, run.objective.batch_norm
-    if run.norm_over == "batch" and mode != "eval" and attack is not None and attack.stops_at_success:
+    waits = attack is not None and (attack.stops_at_success or isinstance(attack, Combined))
+    if run.norm_over == "batch" and mode != "eval" and waits:
         raise UsageError(
             f"On {here.size} processes batch norm takes its statistics of all of them, while crafting too (batch_norm is "
-            f"{mode!r}); the attack stops in each where it succeeds there, and the others would wait: take batch_norm 'eval' or "
-            "norm_over 'process'."
+            f"{mode!r}); the attack leaves images in each where it succeeds there, and the others would wait: take batch_norm "
+            "'eval' or norm_over 'process'."
         )
 
 

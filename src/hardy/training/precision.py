@@ -13,9 +13,10 @@ Model = TypeVar("Model", bound=Classifier)
 
 
 def this_device(device: torch.device | str | None = None) -> torch.device:
-    """The device asked for; where none is, a GPU where there is one, another one for each process of a group."""
-    gpu = f"cuda:{this_group().local}" if this_group().size > 1 else "cuda"
-    return torch.device(device or (gpu if torch.cuda.is_available() else "cpu"))
+    """The device asked for; where none is, a GPU where there is one. Of a group, each process has a GPU of its own."""
+    asked = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    one_of_many = asked.type == "cuda" and asked.index is None and this_group().size > 1
+    return torch.device("cuda", this_group().local) if one_of_many else asked
 
 
 def multiplies_bfloat16(device: torch.device) -> bool:
