@@ -9,9 +9,12 @@ from commands import run
 from PIL import Image
 
 from hardy.cli.asked import Asked
+from hardy.cli.table import _remarks
 from hardy.jobs import Place
 from hardy.recipes import tables
 from hardy.report.analysis import read
+from hardy.report.tables import Line
+from hardy.results import Measurement
 from hardy.training.estimate import hardware
 from hardy.training.progress import Watch
 
@@ -243,6 +246,18 @@ def test_steps_are_told_with_what_they_were_timed_on_and_not_held_against_anothe
     assert f"Steps were timed on {hardware(torch.device('cpu'))}." in page
     (line,) = [line for line in page.splitlines() if line.startswith("| SAT | 0 | minutes for 1,000 steps | 41.88 |")]
     assert [cell.strip() for cell in line.strip("|").split("|")][6] == "–"
+
+
+@pytest.mark.parametrize(
+    ("scale", "says"), [("small", "; at this scale it says nothing about the paper."), ("paper", ".")]
+)
+def test_a_difference_to_the_paper_is_said_to_say_nothing_of_it_where_the_settings_are_others(tmp_path, scale, says):
+    of = asked("rat-3", scale=scale, out=tmp_path)
+    row = Measurement(
+        "a", "accuracy under pgd-10", 0.4, "fraction", 1_000, 0.37, 0.43, {"attack": {}}, 0.0, 0, 0, "cpu"
+    )
+    remarks = _remarks(of, [Line("SAT", "PGD", 0, of.table.printed(scale, "SAT", "PGD"), row)])
+    assert f"The difference is measured minus paper, in points where it is one of accuracies{says}" in remarks
 
 
 def test_a_page_speaks_of_the_precision_of_crafting_only_where_a_columns_attack_uses_it():

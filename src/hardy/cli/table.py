@@ -209,7 +209,8 @@ def _remarks(asked: Asked, lines: Sequence[Line]) -> list[str]:
         of = f"The paper's numbers are of {asked.table.ball('paper')}, those measured here of {asked.table.ball(scale)}"
         remarks.append(f"{of}: no difference is taken.")
     elif any(line.paper and line.measured and line.paper.unit == line.measured.unit for line in lines):
-        remarks.append("The difference is measured minus paper, in points where it is one of accuracies.")
+        of_paper = "" if scale == "paper" else "; at this scale it says nothing about the paper"
+        remarks.append(f"The difference is measured minus paper, in points where it is one of accuracies{of_paper}.")
     if asked.diagnosed:
         images_of = setting.parts[0].beside.plan.images
         remarks.append(
