@@ -4,13 +4,18 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from commands import run
 from PIL import Image
 
 from hardy.cli.asked import Asked
+from hardy.cli.table import _remarks
 from hardy.jobs import Place
 from hardy.recipes import tables
 from hardy.report.analysis import read
+from hardy.report.tables import Line
+from hardy.results import Measurement
+from hardy.training.estimate import hardware
 from hardy.training.progress import Watch
 
 TABLES = tables()
@@ -209,11 +214,76 @@ def test_several_seeds_have_a_mean_and_best_and_worst_are_whole_networks(capsys,
     assert len({row["seed"] for row in best}) == len({row["seed"] for row in worst}) == 1
     ranked = {row["row"]: row["value"] for row in rows if row["column"] == "PGD20"}
     assert ranked["FeaScatter, best"] >= ranked["FeaScatter, worst"]
+    page = page_of(tmp_path, "infofeature-3")
+    assert "were measured, of which one is shown: FeaScatter, best: 2; FeaScatter, worst: 2." in page
     trained = sorted(folder.name[:28] for folder in (tmp_path / "smoke").glob("feature-scatter-*"))
     assert trained == ["feature-scatter-digits-seed0", "feature-scatter-digits-seed1"]  # best and worst share them
 
 
+def test_no_network_is_the_best_or_worst_before_the_number_is_there_that_says_so(tmp_path):
+    of = asked("infofeature-3", scale="smoke", titles=("FeaScatter, best",), out=tmp_path)
+    train, clean, *_ = of.jobs()
+    do(train)
+    do(clean)
+    lines = [line for line in of.lines() if line.row == "FeaScatter, best"]
+    assert [line.column for line in lines] == ["Clean", "FGSM", "PGD7", "PGD20", "CW20"]
+    assert not any(line.measured for line in lines)
+    assert of.chosen_of == {}
+    (ranks,) = [job for job in of.jobs() if job.name.endswith("-pgd-20")]
+    do(ranks)
+    assert [line.column for line in of.lines() if line.measured and "best" in line.row] == ["Clean", "PGD20"]
+    assert of.chosen_of == {"FeaScatter, best": 1, "FeaScatter, worst": 1}  # the same network, measured for both
+
+
+# what a page says
+
+
+def test_steps_are_told_with_what_they_were_timed_on_and_not_held_against_another_machines(capsys, tmp_path):
+    for job in asked("rat-cost", scale="smoke", titles=("SAT",), out=tmp_path).jobs():
+        do(job)
+    shown(capsys, tmp_path, "rat-cost", "--rows", "SAT")
+    page = page_of(tmp_path, "rat-cost")
+    assert f"Steps were timed on {hardware(torch.device('cpu'))}." in page
+    (line,) = [line for line in page.splitlines() if line.startswith("| SAT | 0 | minutes for 1,000 steps | 41.88 |")]
+    assert [cell.strip() for cell in line.strip("|").split("|")][6] == "–"
+
+
+@pytest.mark.parametrize(
+    ("scale", "says"), [("small", "; at this scale it says nothing about the paper."), ("paper", ".")]
+)
+def test_a_difference_to_the_paper_is_said_to_say_nothing_of_it_where_the_settings_are_others(tmp_path, scale, says):
+    of = asked("rat-3", scale=scale, out=tmp_path)
+    row = Measurement(
+        "a", "accuracy under pgd-10", 0.4, "fraction", 1_000, 0.37, 0.43, {"attack": {}}, 0.0, 0, 0, "cpu"
+    )
+    remarks = _remarks(of, [Line("SAT", "PGD", 0, of.table.printed(scale, "SAT", "PGD"), row)])
+    assert f"The difference is measured minus paper, in points where it is one of accuracies{says}" in remarks
+
+
+def test_a_page_speaks_of_the_precision_of_crafting_only_where_a_columns_attack_uses_it():
+    assert asked("rlfat-1b").stops  # NATTACK
+    assert asked("rlfat-fig2").stops  # in the average
+    assert not asked("infofeature-1").stops
+    assert asked("infofeature-1", also=("autoattack",)).stops
+    assert not asked("rat-fig4").stops
+
+
 # what makes nothing
+
+
+def test_files_that_cannot_be_written_are_told_of_before_any_work(capsys, tmp_path):
+    (tmp_path / "smoke").mkdir()
+    (tmp_path / "smoke" / "rat-3").write_text("mine")
+    (tmp_path / "smoke" / "rat-4" / "table.md").mkdir(parents=True)
+    for name, said in (
+        ("rat-3", "cannot be written"),
+        ("rat-4", "table.md is a folder; a file of that name is to be written"),
+    ):
+        ran = run(capsys, "table", name, "--scale", "smoke", "--out", tmp_path)
+        assert ran.code == 2
+        assert said in " ".join(ran.err.split())
+    assert (tmp_path / "smoke" / "rat-3").read_text() == "mine"
+    assert not (tmp_path / "smoke" / "jobs").exists()
 
 
 def test_status_and_dry_run_list_every_job_and_make_nothing(capsys, tmp_path):

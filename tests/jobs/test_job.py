@@ -4,11 +4,12 @@ import json
 
 import pytest
 
-from hardy.attacks import PGD, Linf
+from hardy.attacks import PGD, AutoAttack, Linf, Square
 from hardy.describe import fingerprint
 from hardy.errors import UsageError
 from hardy.files import digest
 from hardy.jobs import Analyse, Evaluate, Place, Train
+from hardy.jobs.job import passes_of
 from hardy.jobs.studies import Sensitivity
 from hardy.training.progress import Watch
 from hardy.training.run import Validation
@@ -63,6 +64,12 @@ def test_best_weights_are_measured_apart_from_the_last_ones(tmp_path):
     for row in (best.result(), *(study.result() or ())):
         assert row.settings["weights"] == "best"
         assert row.settings["weights sha256"] == digest(train.folder / "best.safetensors")
+
+
+def test_queries_of_square_have_no_backward_passes():
+    ball = Linf(0.1)
+    assert passes_of(Square(ball, queries=50), 10) == (500, 0)
+    assert passes_of(AutoAttack(ball), 10)[1] <= 10 * (100 + 9 * 100 + 9 * 100)
 
 
 def test_best_weights_of_a_run_that_holds_nothing_out_are_not_done_and_say_so(job):

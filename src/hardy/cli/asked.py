@@ -8,7 +8,7 @@ from typing import Any
 
 from hardy.errors import UsageError
 from hardy.jobs import Diagnose, Job, Train
-from hardy.jobs.measures import AtEpoch, Network, StepCost
+from hardy.jobs.measures import Accuracy, AtEpoch, MeanAccuracy, Measure, Network, StepCost
 from hardy.recipes.table import Also, Column, Part, Row, Scale, Setting, Table
 from hardy.report.tables import Line
 from hardy.training.precision import Precision
@@ -57,9 +57,26 @@ class Asked:
 
     @property
     def judges(self) -> bool:
-        """Whether a column is of networks' last weights on test images, and not of training alone."""
-        columns = [column for part in self.setting.parts for column in self.columns(part)]
-        return not all(isinstance(column.measure, AtEpoch | StepCost) for column in columns)
+        """Whether a column is of networks' weights on test images, and not of training alone."""
+        return not all(isinstance(measure, AtEpoch | StepCost) for measure in self._measures)
+
+    @property
+    def stops(self) -> bool:
+        """Whether a column's attack stops at a success: what that is crafted in is the precision asked for."""
+        several = [measure.of if isinstance(measure, MeanAccuracy) else (measure,) for measure in self._measures]
+        of_attacks = [one for of in several for one in of if isinstance(one, Accuracy)]
+        return any(one.attack is not None and one.attack.stops_at_success for one in of_attacks)
+
+    @property
+    def chosen_of(self) -> dict[str, int]:
+        """Of how many networks each row that stands for the best or worst of its seeds is chosen; of those that have one."""
+        rows = [title for title, (_, row) in self.setting.rows.items() if row.of != "each"]
+        found = {title: len(self._ranks(list(self._measured(title)))) for title in rows}
+        return {title: n for title, n in found.items() if n}
+
+    @property
+    def _measures(self) -> list[Measure]:
+        return [column.measure for part in self.setting.parts for column in self.columns(part)]
 
     def columns(self, part: Part) -> tuple[Column, ...]:
         """A part's columns, and AutoAttack's where it was asked for."""
@@ -99,21 +116,28 @@ class Asked:
         return Diagnose(train, part.beside.ball, part.beside.plan, self.precision, self.table.weights)
 
     def _shown(self, title: str) -> list[list[Line]]:
-        """The lines of a row, seed by seed; of one that stands for the best or worst of its seeds that one's."""
+        """The lines of a row, seed by seed; of one that stands for the best or worst of its seeds that one's.
+
+        Where none has the number by which they are told apart, there is no best or worst, and no number is shown as such.
+        """
         _, row = self.setting.rows[title]
         by_seed = list(self._measured(title))
         if row.of == "each":
             return by_seed
-        ranked = {
+        ranked = self._ranks(by_seed)
+        if not ranked:
+            return [[replace(line, measured=None) for line in lines] for lines in by_seed[:1]]
+        choose = max if row.of == "best" else min
+        return [by_seed[choose(ranked, key=lambda seed: ranked[seed])]]
+
+    def _ranks(self, by_seed: Sequence[Sequence[Line]]) -> dict[int, float]:
+        """The number by which seeds are told apart, of those that have it."""
+        return {
             seed: line.measured.value
             for seed, lines in enumerate(by_seed)
             for line in lines
             if line.column == self.table.ranked_by and line.measured is not None
         }
-        if not ranked:
-            return by_seed[:1]
-        choose = max if row.of == "best" else min
-        return [by_seed[choose(ranked, key=lambda seed: ranked[seed])]]
 
     def _measured(self, title: str) -> Iterator[list[Line]]:
         """The lines of each seed that was asked for, or of which there is something."""

@@ -5,38 +5,36 @@ import json
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import tyro
 
 from hardy.cli.asked import Asked
-from hardy.cli.checks import device
+from hardy.cli.checks import device, writable
 from hardy.cli.console import err, out, table
 from hardy.cli.drawn import figure
 from hardy.cli.flags import parse
-from hardy.cli.train import duration
-from hardy.describe import counted, require
-from hardy.errors import FailedError
+from hardy.cli.hours import print_hours
+from hardy.describe import require
+from hardy.errors import FailedError, UsageError
 from hardy.files import write_text
-from hardy.jobs import Analyse, Evaluate, Failure, Job, Place, Time, Train, run_jobs, state_of
+from hardy.jobs import Failure, Job, Place, run_jobs, state_of
 from hardy.jobs.beside import Beside
 from hardy.jobs.cluster import check_address, on_ray
 from hardy.jobs.runner import on_each_gpu
+from hardy.jobs.timing import HARDWARE
 from hardy.models.checkpoints import Which
 from hardy.recipes import tables
 from hardy.recipes.table import Also, Scale, find
 from hardy.report.analysis import Analysis, Tabular, write
 from hardy.report.plots import draw
 from hardy.report.tables import HEADS, Line, markdown, over_seeds, wide
-from hardy.training.estimate import seconds_per_pass, seconds_per_step
 from hardy.training.precision import Precision
-from hardy.training.run import Run
 
 Verdicts = Mapping[tuple[str, int], dict[str, Any]]  # by row and seed
 
+_FILES = ("table.md", "results.jsonl", "figure.json", "figure.png")
 _WEIGHTS: dict[Which, str] = {
     "last": "the weights of their last step",
     "best": "the weights of the epoch that is best under attack on held-out training images",
@@ -91,8 +89,9 @@ def main(args: list[str]) -> None:
         _status(jobs, folder)
         return
     if options.dry_run:
-        _dry_run(jobs, place)
+        print_hours(jobs, place.on)
         return
+    _check_outputs(asked.folder / asked.table.name)
     failures = _run(options.on, jobs, folder, place)
     _show(asked, shlex.join(["hardy", "table", *args]))
     if failures:
@@ -122,6 +121,16 @@ def _status(jobs: Sequence[Job], folder: Path) -> None:
     table(None, ("job", "state", "where"), list(zip([job.name for job in jobs], states, where, strict=True)), left=3)
     done, running, failed, left = (states.count(state) for state in ("done", "running", "failed", "waiting"))
     err.print(f"{done} of {len(jobs)} jobs are done, {running} running, {failed} failed, {left} left.")
+
+
+def _check_outputs(folder: Path) -> None:
+    """Raises UsageError where the table's files could not be written, before hours go into what they are to hold."""
+    writable(folder, "--out")
+    for name in _FILES:
+        if (folder / name).is_dir():
+            raise UsageError(
+                f"{folder / name} is a folder; a file of that name is to be written. --out names another place."
+            )
 
 
 def _show(asked: Asked, command: str) -> None:
@@ -178,15 +187,20 @@ def _remarks(asked: Asked, lines: Sequence[Line]) -> list[str]:
     found = [line.measured for line in lines if line.measured is not None]
     shares = [row for row in found if row.unit == "fraction"]
     if asked.judges and any({"attack", "attacks"} & row.settings.keys() for row in shares):
-        remarks.append(
-            "Attacks are judged at the last iterate, those that stop at a success there: each success is verified in float32, "
-            f"and crafted in {asked.precision}."
-        )
+        verified = f", those that stop at a success there: each success is verified in float32, and crafted in {asked.precision}"
+        remarks.append(f"Attacks are judged at the last iterate{verified if asked.stops else ''}.")
     if asked.judges:
         remarks.append(
             f"{'Accuracy in %. ' if shares else ''}Networks have {_WEIGHTS[asked.table.weights]}. Intervals (95 %) are of test "
             "sampling and say nothing about other seeds."
         )
+    timed = sorted({str(row.settings[HARDWARE]) for row in found if HARDWARE in row.settings})
+    if timed:
+        remarks.append(f"Steps were timed on {' or '.join(timed)}.")
+    chosen = asked.chosen_of
+    if chosen:
+        of = "; ".join(f"{row}: {n}" for row, n in chosen.items())
+        remarks.append(f"How many networks were measured, of which one is shown: {of}.")
     images = sorted({row.n for row in found})
     if not asked.table.cells and asked.judges and (len(images) == 1 or len(setting.parts) > 1):
         remarks.append(f"Images: {' or '.join(f'{n:,}' for n in images)}.")
@@ -195,10 +209,13 @@ def _remarks(asked: Asked, lines: Sequence[Line]) -> list[str]:
         of = f"The paper's numbers are of {asked.table.ball('paper')}, those measured here of {asked.table.ball(scale)}"
         remarks.append(f"{of}: no difference is taken.")
     elif any(line.paper and line.measured and line.paper.unit == line.measured.unit for line in lines):
-        remarks.append("The difference is measured minus paper, in points where it is one of accuracies.")
+        of_paper = "" if scale == "paper" else "; at this scale it says nothing about the paper"
+        remarks.append(f"The difference is measured minus paper, in points where it is one of accuracies{of_paper}.")
     if asked.diagnosed:
         images_of = setting.parts[0].beside.plan.images
-        remarks.append(f"The verdict is `hardy diagnose`'s on masked gradients, with {images_of} test images.")
+        remarks.append(
+            f"The verdict is `hardy diagnose`'s on masked gradients, with {images_of} test images, crafted in {asked.precision}."
+        )
     return remarks
 
 
@@ -218,43 +235,3 @@ def _rows(asked: Asked, lines: Sequence[Line], verdicts: Verdicts) -> list[dict[
         told = {"verdict": said["verdict"], "why": said["why"], "n": said["n"], "signs": signs}
         rows.append(about | {"row": row, "column": "verdict", "seed": seed} | told)
     return rows
-
-
-def _dry_run(jobs: Sequence[Job], place: Place) -> None:
-    """List the jobs with the time that they would take, from a few passes measured now."""
-    on = place.on
-
-    @cache
-    def step(run: Run) -> float:
-        err.print(f"timing {run.name}")
-        return seconds_per_step(run, on)
-
-    @cache
-    def per_pass(run: Run) -> tuple[float, float]:
-        return seconds_per_pass(run, on)
-
-    def seconds(job: Job) -> float | None:
-        match job:
-            case Train(run=run):
-                images = (run.data.training_images or 0) - max(0, run.validation.images - run.data.unused_images)
-                return run.length(images) * step(dataclasses.replace(run, seed=0))
-            case Time(run=run):
-                return (job.steps + 1) * step(dataclasses.replace(run, seed=0))
-            case Evaluate(train=train) | Analyse(train=train):
-                forward, backward = per_pass(dataclasses.replace(train.run, seed=0))
-                return job.passes[0] * forward + job.passes[1] * backward
-        return None
-
-    told, total = [], 0.0
-    for job in jobs:
-        if job.done():
-            told.append((job.name, "done"))
-            continue
-        cost = seconds(job)
-        told.append((job.name, "not estimated" if cost is None else duration(cost)))
-        total += cost or 0.0
-    table(None, ("job", "at most"), told)
-    where = torch.cuda.get_device_name(on) if on.type == "cuda" else counted(torch.get_num_threads(), "CPU thread")
-    out.print(
-        f"\nabout {duration(total)} ({total / 3600:.1f} hours) one after another on {where}; validation comes on top"
-    )

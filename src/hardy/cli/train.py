@@ -16,7 +16,7 @@ from hardy.cli.flags import parse, swap
 from hardy.errors import UsageError
 from hardy.parallel import this_group
 from hardy.recipes import recipe
-from hardy.training.estimate import seconds_per_step
+from hardy.training.estimate import seconds_per_step, steps_of
 from hardy.training.loop import train
 from hardy.training.precision import resolve
 from hardy.training.progress import Watch
@@ -116,10 +116,7 @@ def print_changes(default: Run, run: Run) -> bool:
 def dry_run(run: Run, folder: Path, on: torch.device) -> None:
     """Print every setting, and how long the run would take on this machine."""
     table(None, ("setting", "value"), ((name, shown(name, value)) for name, value in echo(run).items()), left=2)
-    there = run.data.training_images
-    held_out = run.validation.images if run.validation.images > run.data.unused_images else 0
-    steps = run.length(there - held_out) if there else run.steps
-    seconds = seconds_per_step(run, on)
+    steps, seconds = steps_of(run), seconds_per_step(run, on)
     out.print(f"\nfolder     {folder}\nprecision  {resolve(run.precision, on)} on {on.type}")
     if steps is None:
         out.print(f"time       {seconds:.3g} s a step")

@@ -1,6 +1,7 @@
 """Job: something to be done once; training a run, or measuring its weights."""
 
 import contextlib
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import lru_cache
@@ -12,11 +13,14 @@ import torch
 
 from hardy.attacks.attack import Attack
 from hardy.attacks.informative import Coupled
+from hardy.attacks.pgd import fgsm
+from hardy.attacks.square import Square
 from hardy.describe import fingerprint, settings
 from hardy.errors import HardyError, UsageError
 from hardy.jobs.measure import about_weights, known, measured
 from hardy.models.checkpoints import Which, read_weights
 from hardy.results import Measurement
+from hardy.training.estimate import epochs_of
 from hardy.training.loop import train
 from hardy.training.precision import Precision, this_device
 from hardy.training.progress import Watch
@@ -67,7 +71,7 @@ def passes_of(attack: Attack | None, n: int) -> tuple[float, float]:
     if isinstance(attack, Coupled):
         return n * attack.steps, n * attack.steps
     forwards = sum(stage.iterations * stage.copies for stage in attack.stages)
-    backwards = sum(stage.iterations for stage in attack.stages if stage.copies == 1)
+    backwards = sum(stage.iterations for stage in attack.stages if stage.copies == 1 and not isinstance(stage, Square))
     return n * forwards, n * backwards
 
 
@@ -91,7 +95,10 @@ class Job(ABC):
 
     @property
     def passes(self) -> tuple[float, float] | None:
-        """(forward, backward) passes of single images that it makes, at most; None where they are not counted before."""
+        """(forward, backward) passes of single images that it makes, beside optimiser steps, at most.
+
+        None where they are not counted before.
+        """
         return None
 
     @abstractmethod
@@ -132,6 +139,17 @@ class Train(Job):
         """The last weights, or those that are best on the images that the run holds out."""
         return self.folder / f"{which}.safetensors"
 
+    @property
+    def passes(self) -> tuple[float, float]:
+        """Validation's: clean, under one step, and under the attack that chooses the best weights; each is judged by a pass."""
+        by = self.run.validation
+        if not by.images:
+            return 0, 0
+        times = math.ceil((epochs_of(self.run) or 0) / by.every)
+        each = [passes_of(attack, by.images) for attack in (None, fgsm(by.attack.ball), by.attack)]
+        forwards, backwards = (sum(of) for of in zip(*each, strict=True))
+        return times * (forwards + 2 * by.images), times * backwards
+
     def about(self, which: Which) -> dict[str, Any]:
         """What rows say of these weights; empty where there are none that can be read."""
         return _told(self.weights_of(which), which)[1]
@@ -170,7 +188,9 @@ class Evaluate(Job):
 
     @property
     def passes(self) -> tuple[float, float]:
-        return passes_of(self.attack, self.n)
+        forwards, backwards = passes_of(self.attack, self.n)
+        judged = 0 if self.attack is None else 2 * self.n  # unperturbed, and at the end
+        return forwards + judged, backwards
 
     def result(self) -> Measurement | None:
         """The measured row, where it is there already; weights whose training has not come to its end have none."""

@@ -1,4 +1,4 @@
-"""Time: the job of timing a run's optimiser steps on this machine, for which nothing need be trained."""
+"""Time: the job of timing a run's optimiser steps where it is done, for which nothing need be trained."""
 
 import contextlib
 import json
@@ -10,18 +10,20 @@ from hardy.describe import fingerprint, require, settings
 from hardy.files import write_text
 from hardy.jobs.job import Job, Place
 from hardy.results import Measurement, of_json
-from hardy.training.estimate import timed_steps
+from hardy.training.estimate import hardware, timed_steps
 from hardy.training.progress import Watch
 from hardy.training.run import Run
 
 MINUTES, FORWARDS, BACKWARDS = "minutes for 1,000 steps", "forward passes in a step", "backward passes in a step"
+HARDWARE = "hardware"
 
 
 @settings
 class Time(Job):
     """Time steps of a run with whole batches of made-up images. steps: how many, after a first one that is not counted.
 
-    into: the folder of the runs, in which `steps` has the files.
+    into: the folder of the runs, in which `steps` has the files. Rows say under HARDWARE what they were timed on: on another
+    machine it is not done again.
     """
 
     run: Run
@@ -53,7 +55,11 @@ class Time(Job):
     def execute(self, place: Place, watch: Watch) -> None:
         del watch
         seconds, passes = timed_steps(self.run, place.on, self.steps)
-        about = {"steps": self.steps, "seconds of each": [round(value, 6) for value in seconds]}
+        about = {
+            "steps": self.steps,
+            "seconds of each": [round(value, 6) for value in seconds],
+            HARDWARE: hardware(place.on),
+        }
         forwards, backwards = (round(self.run.batch * self.steps * of) for of in (passes.forwards, passes.backwards))
         values = {
             MINUTES: (1000 * statistics.median(seconds) / 60, "minutes"),

@@ -23,7 +23,10 @@ _COUNTS = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 60, 80, 100)
 _RADII = tuple(range(0, 17, 2))  # 255ths
 _TENTHS = tuple(range(21))  # of S = 2
 
-_GAPS = "A gap is accuracy on training images minus that on test images, in points: clean, and under PGD."
+_GAPS = (
+    "A gap is accuracy on training images minus that on test images, in points, of each class as many as of the other: clean, "
+    "and under PGD."
+)
 _STEPS = "Columns are numbers of PGD's steps, of 2/255 at eps 8/255 (on digits eps / 4), 0 being none."
 _STATED = 'The paper\'s text: RAT "outperforms the second best by a clear margin of around 10% after 20 steps".'
 _EPS = "Columns are PGD's radii in 255ths, with 10 steps of 2/255 (on digits 2 of eps / 4)."

@@ -210,7 +210,7 @@ def _costs() -> Table:
         cells={},
         notes=(
             'The paper: "the computational cost of RBS transformation (line 7) is negligible in the total computational cost"; '
-            "RBSAT-P is PGDAT with the shuffle, and nothing else. Minutes are this machine's, timed on made-up images without "
+            "RBSAT-P is PGDAT with the shuffle, and nothing else. Minutes are timed on made-up images without "
             "reading data or validation; other work beside them shows. Passes are of the batch, in one step.",
         ),
     )
