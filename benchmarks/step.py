@@ -15,8 +15,8 @@ with momentum on the method's loss. They differ so:
     foolbox       the same around foolbox's LinfPGD
     torchattacks  the same around torchattacks' PGD or TPGD, where it lies in benchmarks/.peers
 
-A round times one step of each, and the bare matrix products, one after another; seconds are the median of the rounds, after a
-warm-up that is not timed. Settings of torch.backends are left as torch sets them.
+A round times one step of each, and the bare matrix products after each of them; seconds are medians, after a warm-up that is
+not timed. Settings of torch.backends are left as torch sets them.
 
     ratio      images per second over those of the fastest of the others
     GFLOP/s    operations that a step needs over its seconds (see `operations` in methods.py)
@@ -64,7 +64,8 @@ def measure(
             run = ours(model, of.objective, x, y, compiled=name == "compiled")
         timed.append(Timed(name, run, "bfloat16" if model.autocast else "float32", batch * needed))
     products = [bare_product(precision, sizes["matrix"], device) for precision in {one.precision for one in timed}]
-    in_turns([*timed, *products], sizes["rounds"], device)
+    # a shared machine is not as fast all the time: the products are timed again after each contestant
+    in_turns([it for one in timed for it in (one, *products)], sizes["rounds"], device)
     limit = {one.precision: one.row()["gflops"] for one in products}
     rows = [one.row() for one in timed]
     rival = min((row["seconds"] for row in rows if row["name"] in PEERS), default=None)

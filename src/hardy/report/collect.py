@@ -61,6 +61,10 @@ class Found:
     problems: list[str] = field(default_factory=list)
     _places: set[str] = field(default_factory=set)
 
+    def passes_over(self, path: Path, why: object) -> None:
+        """Tell that a file or folder cannot be read."""
+        self.problems.append(f"{path} cannot be read ({why}) and is passed over.")
+
     def seen_before(self, path: Path) -> bool:
         """Whether this folder or file was asked about already, by whatever way to it."""
         place, known = os.path.realpath(path), len(self._places)
@@ -113,7 +117,7 @@ def _folder(path: Path, found: Found, depth: int) -> None:
     try:
         there = sorted(path.iterdir())
     except OSError as error:
-        found.problems.append(f"{path} cannot be read ({error.strerror}) and is passed over.")
+        found.passes_over(path, error.strerror)
         return
     if (path / "run.json").is_file():
         _run(path, found)
@@ -140,7 +144,7 @@ def _run(path: Path, found: Found) -> None:
         try:
             rows, torn = read(path / "results.jsonl")
         except OSError as error:
-            found.problems.append(f"{path / 'results.jsonl'} cannot be read ({error.strerror}) and is passed over.")
+            found.passes_over(path / "results.jsonl", error.strerror)
         if torn:
             some = f"{counted(torn, 'line')} of {path / 'results.jsonl'}"
             found.problems.append(
@@ -238,7 +242,7 @@ def _content(file: Path, found: Found) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        found.problems.append(f"{file} cannot be read ({error}) and is passed over.")
+        found.passes_over(file, error)
         return None
 
 
@@ -250,7 +254,7 @@ def _json_lines(file: Path, found: Found) -> Iterator[dict[str, Any]]:
     try:
         text = file.read_text(encoding="utf-8", errors="replace")
     except OSError as error:
-        found.problems.append(f"{file} cannot be read ({error.strerror}) and is passed over.")
+        found.passes_over(file, error.strerror)
         return
     for line in text.splitlines():
         try:
