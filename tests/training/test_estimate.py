@@ -45,5 +45,5 @@ def test_a_quick_pass_is_timed_on_a_whole_batch_and_a_long_one_on_a_few_images(m
 
     monkeypatch.setattr(estimate.Noise, "of_batch", recorded)
     monkeypatch.setattr(estimate, "_QUICK", quick)
-    assert min(seconds_per_pass(tiny(epochs=1, batch=32), torch.device("cpu"))) > 0
+    assert min(seconds_per_pass(tiny(epochs=1, batch=32), torch.device("cpu"), "float32")) > 0
     assert tried[-len(sizes) :] == sizes

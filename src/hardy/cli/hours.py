@@ -11,6 +11,7 @@ from hardy.cli.train import duration
 from hardy.describe import counted
 from hardy.jobs import Analyse, Evaluate, Job, Time, Train
 from hardy.training.estimate import hardware, seconds_per_pass, seconds_per_step, steps_of
+from hardy.training.precision import Precision
 from hardy.training.run import Run
 
 
@@ -34,20 +35,23 @@ def seconds_of(job: Job, on: torch.device) -> float | None:
     match job:
         case Train(run=run):
             steps = steps_of(run)
-            return None if steps is None else steps * _step(_seedless(run), on) + _passes(job, run, on)
+            validation = _passes(job, run, on, run.precision)
+            return None if steps is None else steps * _step(_seedless(run), on) + validation
         case Time(run=run):
             return (job.steps + 1) * _step(_seedless(run), on)
-        case Evaluate(train=train) | Analyse(train=train):
-            return _passes(job, train.run, on)
+        case Evaluate(train=train, precision=precision):
+            return _passes(job, train.run, on, precision)
+        case Analyse(train=train):
+            return _passes(job, train.run, on, "float32")
     return None
 
 
-def _passes(job: Job, run: Run, on: torch.device) -> float:
-    """Seconds of the passes that a job makes through the run's network."""
+def _passes(job: Job, run: Run, on: torch.device, precision: Precision) -> float:
+    """Seconds of the passes that a job makes through the run's network in that precision."""
     passes = job.passes
     if passes is None or passes == (0, 0):
         return 0.0
-    forward, backward = _per_pass(_seedless(run), on)
+    forward, backward = _per_pass(_seedless(run), on, precision)
     return passes[0] * forward + passes[1] * backward
 
 
@@ -63,5 +67,5 @@ def _step(run: Run, on: torch.device) -> float:
 
 
 @cache
-def _per_pass(run: Run, on: torch.device) -> tuple[float, float]:
-    return seconds_per_pass(run, on)
+def _per_pass(run: Run, on: torch.device, precision: Precision) -> tuple[float, float]:
+    return seconds_per_pass(run, on, precision)

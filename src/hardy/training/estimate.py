@@ -11,7 +11,7 @@ from hardy.models.classifier import Classifier, frozen
 from hardy.objectives.objective import loss_of
 from hardy.randomness import Noise
 from hardy.training.passes import Passes, counting
-from hardy.training.precision import prepare
+from hardy.training.precision import Precision, prepare
 from hardy.training.run import Run
 from hardy.training.step import Step
 
@@ -96,13 +96,13 @@ class _Trial:
         return time.perf_counter() - started
 
 
-def seconds_per_pass(run: Run, device: torch.device) -> tuple[float, float]:
-    """Seconds of (a forward, a backward) pass of one image through the run's network, in float32, as attacks make them.
+def seconds_per_pass(run: Run, device: torch.device, precision: Precision) -> tuple[float, float]:
+    """Seconds of (a forward, a backward) pass of one image through the run's network in that precision, as attacks make them.
 
     As with steps, the trial is of few images where a pass of these takes long, and else of a whole batch.
     """
     channels = run.data.shape[0]
-    model = prepare(run.model.build(run.data.classes, channels), device, "float32", run.layout)
+    model = prepare(run.model.build(run.data.classes, channels), device, precision, run.layout)
 
     def seconds(n: int) -> tuple[float, float]:
         x = Noise.of_batch(n, device=device).uniform(run.data.shape).requires_grad_()
