@@ -239,7 +239,7 @@ def test_a_network_with_fewer_classes_is_attacked_towards_those_it_has(inner):
     assert torch.equal(nine, three)
 
 
-@pytest.mark.parametrize("classes", [4, 5, 9])
+@pytest.mark.parametrize("classes", [4, *(pytest.param(more, marks=pytest.mark.slow) for more in (5, 9))])
 def test_autoattack_evaluates_networks_with_fewer_than_ten_classes(classes):
     data = split(20, smooth(classes, seed=10), classes)
     outcome = under_attack(smooth(classes, seed=10), data, AutoAttack(Linf(0.005)), batch=15)

@@ -101,7 +101,10 @@ def differ(pairs):
     return mean(float((a != b).sum()) for a, b in pairs)
 
 
-@pytest.mark.parametrize(("training", "norm"), BALLS)
+@pytest.mark.parametrize(
+    ("training", "norm"),
+    [pytest.param(*case, marks=() if case == ("adversarial", "linf") else pytest.mark.slow) for case in BALLS],
+)
 def test_parts_and_whole_break_as_many_and_the_same_images_as_the_reference(networks, digits, training, norm):
     model, split, ball = networks[training], digits[1].take(slice(N)), BALLS[training, norm]
     ours, reference = (

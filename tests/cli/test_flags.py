@@ -143,7 +143,9 @@ def _flags(leaf: str, value: object) -> list[str]:
 )
 def test_every_leaf_of_a_recipe_is_a_flag(name):
     run, _ = swap(recipe(name), ["--average", "ema", "--extra", "extra", "--extra.path", "more.npz"])
-    for leaf, value in leaves(run).items():
+    # a method on digits has no leaves of its own but those of its objective
+    of = "objective." if name.endswith("-digits") else ""
+    for leaf, value in ((leaf, value) for leaf, value in leaves(run).items() if leaf.startswith(of)):
         args = _TOGETHER.get(leaf) or _flags(leaf, value)
         if leaf == "micro_batch":  # methods that look at a batch together allow no other
             args = ["--micro-batch", str(run.batch)]

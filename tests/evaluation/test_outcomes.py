@@ -385,6 +385,7 @@ print(row.value)
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_goes_on_where_it_was_and_another_is_kept_out(tmp_path):
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
 

@@ -232,6 +232,7 @@ def test_a_worker_whose_queue_is_gone_before_it_looks_ends_at_once(tmp_path):
     assert not train.done()
 
 
+@pytest.mark.slow
 def test_a_workers_modules_are_not_taken_from_the_folder_where_the_user_stands(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("json.py").write_text("raise SystemExit('mine')")

@@ -28,6 +28,8 @@ from hardy.training.run import Run
 from pairs import together
 from training.fakes import FULL, NotFiniteAt, rows, state, tiny, weights
 
+pytestmark = pytest.mark.slow
+
 INNER = Inner(Linf(0.1), 2)
 COUPLED = {method for method in METHODS if objective(method, INNER).coupled}
 

@@ -70,7 +70,7 @@ def test_killed_at_random_moments_again_and_again_it_ends_as_the_undisturbed_run
     assert_same_run(undisturbed, tmp_path / "run")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_saves_first_and_says_how_to_go_on(tmp_path, undisturbed, number):
     with child(FULL, tmp_path / "run") as process:
         wait_for(process, 2)
@@ -84,6 +84,7 @@ def test_a_signal_saves_first_and_says_how_to_go_on(tmp_path, undisturbed, numbe
     assert_same_run(undisturbed, tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_second_command_on_a_running_runs_folder_is_refused_and_the_first_goes_on(tmp_path):
     with child(LONG, tmp_path / "run") as first:
         wait_for(first, 2)
@@ -128,6 +129,7 @@ def test_a_full_disk_in_mid_run_is_a_sentence_and_the_run_goes_on_when_there_is_
     assert_same_run(undisturbed, small_disk / "run")
 
 
+@pytest.mark.slow
 def test_a_folder_made_read_only_in_mid_run_is_a_sentence_and_its_last_good_state_stays(tmp_path, undisturbed):
     # root may write everywhere, unless it starts without that capability
     without = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []

@@ -1,5 +1,7 @@
 """Papers as data: named runs. Importing builds nothing."""
 
+from functools import cache
+
 from hardy.errors import unknown
 from hardy.objectives import AWP
 from hardy.recipes import (
@@ -29,6 +31,11 @@ def recipes() -> dict[str, Run]:
     """Every recipe by its name: <method>-<data>, also with -small or -modern, or with -<paper> where other papers have that
     method, too.
     """
+    return dict(_recipes())
+
+
+@cache
+def _recipes() -> dict[str, Run]:
     return {
         **digits.recipes(),
         **rlfat2020.recipes(),
