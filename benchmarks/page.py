@@ -3,7 +3,7 @@
     python benchmarks/page.py            # after `bench.py --write`, or parity.py with --json docs/results/parity-cpu.json
 
 A table stands between the lines `<!-- NAME of KIND -->` and `<!-- end -->`; everything else on the page is written by hand. KIND
-is cpu or cuda; where there are no results of it, the table says "not measured".
+is cpu or cuda; where there are no results of it, or none of that part, there is "Not measured." in place of the table.
 """
 
 import json
@@ -126,10 +126,18 @@ def parity(found: Found) -> str:
     return markdown(head, rows) + f"{said}.\n"
 
 
-TABLES: dict[str, Callable[[Found], str]] = {
-    it.__name__: it
-    for it in (machine, step, products, evaluation, autoattack, costs, growth, starting, parity)
-}  # fmt: skip
+# each table with the parts of the results that it is of
+TABLES: dict[str, tuple[set[str], Callable[[Found], str]]] = {
+    "machine": ({"machine"}, machine),
+    "step": ({"step"}, step),
+    "products": ({"step"}, products),
+    "evaluation": ({"evaluation"}, evaluation),
+    "autoattack": ({"autoattack", "undefended"}, autoattack),
+    "costs": ({"costs"}, costs),
+    "growth": ({"costs"}, growth),
+    "starting": ({"starting"}, starting),
+    "parity": ({"attack", "seeds", "training"}, parity),
+}
 
 
 def filled(text: str, results: Path) -> str:
@@ -138,8 +146,9 @@ def filled(text: str, results: Path) -> str:
     def made(place: re.Match[str]) -> str:
         first, name, kind, last = place.groups()
         file = results / f"{'parity' if name == 'parity' else 'speed'}-{kind}.json"
-        table = TABLES[name](json.loads(file.read_text(encoding="utf-8"))) if file.exists() else NOT_MEASURED
-        return f"{first}\n{table}\n{last}"
+        found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
+        parts, table = TABLES[name]
+        return f"{first}\n{table(found) if parts <= found.keys() else NOT_MEASURED}\n{last}"
 
     return PLACE.sub(made, text)
 
