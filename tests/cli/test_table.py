@@ -82,6 +82,7 @@ def test_every_table_is_filled_at_the_scale_smoke_from_shared_jobs(capsys, fille
         assert ("These are not the paper's settings." in page) == ("paper" in table.settings)
         for note in table.notes:
             assert note in page
+        assert page.endswith("](figure.png)\n") == (table.drawn is not None)
         figure = filled / "smoke" / name / "figure.png"
         assert figure.exists() == (table.drawn is not None) == ("The paper draws these numbers" in page)
         if table.drawn is not None:

@@ -142,14 +142,15 @@ def _show(asked: Asked, command: str) -> None:
     verdicts = asked.verdicts(lines)
     title, folder = f"{asked.table.title} (scale {asked.scale})", asked.folder / asked.table.name
     shown, remarks = _tables(asked, lines, verdicts), _remarks(asked, lines)
-    write_text(folder / "table.md", markdown(title, shown, remarks))
+    drawn = figure(asked, lines)
+    picture = "" if drawn is None else f"\n![{title}](figure.png)\n"
+    write_text(folder / "table.md", markdown(title, shown, remarks) + picture)
     write_text(folder / "results.jsonl", "".join(json.dumps(row) + "\n" for row in _rows(asked, lines, verdicts)))
     err.print(f"{folder / 'table.md'} and results.jsonl beside it are written.")
     for one in shown:
         table(one.title or title, one.heads, one.rows, one.left)
         out.print()
     out.print("\n".join(remarks))
-    drawn = figure(asked, lines)
     if drawn is not None:
         measured = tuple(line.measured for line in lines if line.measured is not None)
         says = " ".join((*asked.table.notes, f"Scale {asked.scale}: {asked.setting.says}."))
