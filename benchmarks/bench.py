@@ -43,15 +43,19 @@ SIZES: dict[str, dict[str, list[str]]] = {  # what fits into the time on each ki
 }
 
 
+def parts(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """What was found of steps: a part for each method and network."""
+    return [part for name in ("step", "wide") for part in found.get(name, {}).get("parts", [])]
+
+
 def ratios(found: dict[str, Any]) -> Iterator[tuple[str, float]]:
     """(what, how much better than what it is compared with) of all parts; more is better in each."""
-    for name in ("step", "wide"):
-        for part in found.get(name, {}).get("parts", []):
-            of = f"{part['method']} step, {part['network']}"
-            for row in part["contestants"]:
-                if row["name"] in ("hardy", "compiled"):
-                    yield f"{of}: {row['name']} over the fastest peer", row["ratio"]
-                    yield f"{of}: {row['name']}, share of a bare product", row["share"]
+    for part in parts(found):
+        of = f"{part['method']} step, {part['network']}"
+        for row in part["contestants"]:
+            if row["name"] in ("hardy", "compiled"):
+                yield f"{of}: {row['name']} over the fastest peer", row["ratio"]
+                yield f"{of}: {row['name']}, share of a bare product", row["share"]
     for row in found.get("evaluation", {}).get("rows", []):
         if row["name"].startswith("hardy"):
             beside = "foolbox" if row["attack"] == "pgd-20" else "bare passes"

@@ -12,6 +12,9 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from bench import parts
+from starting import MEMORY
+
 DOCS = Path(__file__).parents[1] / "docs"
 PLACE = re.compile(r"(<!-- (\w+) of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 NOT_MEASURED = "Not measured.\n"
@@ -35,7 +38,7 @@ def machine(found: Found) -> str:
 def step(found: Found) -> str:
     """Training steps beside peers."""
     rows = []
-    for part in [*found["step"]["parts"], *found.get("wide", {"parts": []})["parts"]]:
+    for part in parts(found):
         for row in part["contestants"]:
             what = f"{part['method']}, {part['network']}"
             numbers = f"{row['images per second']:.3g}", f"{row['ratio']:.2f}", f"{row['share']:.0%}"
@@ -46,7 +49,7 @@ def step(found: Found) -> str:
 def products(found: Found) -> str:
     """The rates of bare products that steps are set beside."""
     rates: dict[str, list[float]] = {}
-    for part in [*found["step"]["parts"], *found.get("wide", {"parts": []})["parts"]]:
+    for part in parts(found):
         for row in part["products"]:
             rates.setdefault(row["precision"], []).append(row["gflops"])
     told = (f"{precision} {min(of):,.0f} to {max(of):,.0f}" for precision, of in rates.items())
@@ -101,13 +104,7 @@ def starting(found: Found) -> str:
     """Seconds until something happens, and memory."""
     of = found["starting"]
     rows = [(name, f"{value:.2f} s") for name, value in of["seconds"].items()]
-    names = {
-        "nothing": "a network and a batch",
-        "10": "hardy, 10 steps",
-        "40": "hardy, 40 steps",
-        "plain": "plain loop, 10 steps",
-    }
-    rows += [(f"memory of {names[who]}", f"{value:,.0f} MiB") for who, value in of["memory"].items()]
+    rows += [(f"memory of {MEMORY[who]}", f"{value:,.0f} MiB") for who, value in of["memory"].items()]
     return markdown("what | ", rows)
 
 

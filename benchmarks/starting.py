@@ -57,7 +57,7 @@ MEMORY = {
     "nothing": "a network and a batch",
     "10": "hardy, 10 steps",
     "40": "hardy, 40 steps",
-    "plain": "plain, 10 steps",
+    "plain": "plain loop, 10 steps",
 }
 
 

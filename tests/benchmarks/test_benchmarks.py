@@ -157,19 +157,8 @@ def test_the_plain_losses_are_the_objectives(benchmarks, batch):
         (["--json", "{tmp}/a/b"], "b; it must be a file that does not exist yet, in a folder that does."),
     ],
 )
-def test_wrong_flags_are_refused_with_a_sentence_before_anything_is_measured(
-    benchmarks, tmp_path, capsys, monkeypatch, flags, said
-):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    there = tmp_path / "there"
-    there.write_text("mine", encoding="utf-8")
-    with pytest.raises(SystemExit) as stop:
-        benchmarks.step.main([flag.format(tmp=tmp_path) for flag in flags])
-    assert stop.value.code == 2
-    shown = capsys.readouterr()
-    assert said in shown.err
-    assert shown.out == ""
-    assert there.read_text(encoding="utf-8") == "mine"
+def test_wrong_flags_are_refused_with_a_sentence_before_anything_is_measured(benchmarks, refused, flags, said):
+    refused(benchmarks.step, flags, said)
 
 
 @pytest.mark.parametrize(

@@ -163,19 +163,8 @@ def test_only_the_contestant_that_says_so_crafts_in_bfloat16(benchmark, problem,
         (["--json", "{tmp}/a/b"], "b; it must be a file that does not exist yet, in a folder that does."),
     ],
 )
-def test_wrong_flags_are_refused_with_a_sentence_before_anything_is_measured(
-    benchmark, tmp_path, capsys, monkeypatch, flags, said
-):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    there = tmp_path / "there"
-    there.write_text("mine", encoding="utf-8")
-    with pytest.raises(SystemExit) as stop:
-        benchmark.main([flag.format(tmp=tmp_path) for flag in flags])
-    assert stop.value.code == 2
-    shown = capsys.readouterr()
-    assert said in shown.err
-    assert shown.out == ""
-    assert there.read_text(encoding="utf-8") == "mine"
+def test_wrong_flags_are_refused_with_a_sentence_before_anything_is_measured(benchmark, refused, flags, said):
+    refused(benchmark, flags, said)
 
 
 def test_images_that_are_not_there_are_named_in_a_sentence(benchmark, capsys, monkeypatch):

@@ -9,6 +9,7 @@ from typing import Any
 from hardy.errors import UsageError
 from hardy.jobs import Diagnose, Job, Train
 from hardy.jobs.measures import Accuracy, AtEpoch, MeanAccuracy, Measure, Network, StepCost
+from hardy.jobs.queue import with_needs
 from hardy.recipes.table import Also, Column, Part, Row, Scale, Setting, Table
 from hardy.report.tables import Line
 from hardy.training.precision import Precision
@@ -86,14 +87,13 @@ class Asked:
 
     def jobs(self) -> list[Job]:
         """All that must be done, each once; what others need comes before them."""
-        found: dict[Job, None] = {}
+        wanted: list[Job] = []
         for title, (part, row) in self.setting.rows.items():
             for seed in range(self._seeds(title)):
                 network = self._network(row, seed)
-                wanted = [job for column in self.columns(part) for job in column.measure.jobs(network)]
+                wanted += [job for column in self.columns(part) for job in column.measure.jobs(network)]
                 wanted += [self._diagnose(part, row, seed)] if self.diagnosed else []
-                found |= dict.fromkeys(needed for job in wanted for needed in (*job.needs, job))
-        return list(found)
+        return with_needs(wanted)
 
     def lines(self) -> list[Line]:
         """What was asked for, and what was measured before of other rows and seeds."""

@@ -35,8 +35,9 @@ def seconds_of(job: Job, on: torch.device) -> float | None:
     match job:
         case Train(run=run):
             steps = steps_of(run)
-            validation = _passes(job, run, on, run.precision)
-            return None if steps is None else steps * _step(_seedless(run), on) + validation
+            if steps is None:
+                return None
+            return steps * _step(_seedless(run), on) + _passes(job, run, on, run.precision)
         case Time(run=run):
             return (job.steps + 1) * _step(_seedless(run), on)
         case Evaluate(train=train, precision=precision):

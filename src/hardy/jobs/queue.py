@@ -40,7 +40,7 @@ def run_jobs(
     Raises: WriteError if the folder cannot be made; StoppedError after SIGINT or SIGTERM, once the jobs under way have saved
     and ended; what broke beside the jobs, once those under way have ended.
     """
-    queue = _Queue(_with_needs(jobs), folder, note)
+    queue = _Queue(with_needs(jobs), folder, note)
     make_folder(folder)
     free, threads = list(runners), list[threading.Thread]()
     with stops_on_request() as asked:
@@ -68,11 +68,11 @@ def run_jobs(
     return queue.failures
 
 
-def _with_needs(jobs: Sequence[Job]) -> list[Job]:
+def with_needs(jobs: Sequence[Job]) -> list[Job]:
     """The jobs, each once, and before each what it needs."""
     found: dict[Job, None] = {}
     for job in jobs:
-        found |= dict.fromkeys((*_with_needs(job.needs), job))
+        found |= dict.fromkeys((*with_needs(job.needs), job))
     return list(found)
 
 
