@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import Tensor, fx, nn
 
-from hardy.models.products import Product, is_small, pays
+from hardy.models.products import Product, pays
 
 
 class _Folded:
@@ -63,7 +63,7 @@ class _Folded:
             own = cast(_Convolution, self.trunk.get_submodule(name))
             own.weight = nn.Parameter(weight.to(precision), requires_grad=False)
             own.bias = None if bias is None else nn.Parameter(bias.detach().to(precision), requires_grad=False)
-            own.product = Product(own.weight, own.bias) if pays(own) else None
+            own.product = None
         for name, norm in self.norms.items():
             layer = cast(_ScaleAndShift, self.trunk.get_submodule(name))
             layer.scale, layer.shift = (v.to(precision).view(1, -1, 1, 1) for v in _scale_and_shift(norm))
@@ -83,14 +83,19 @@ def _scale_and_shift(norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
 
 
 class _Convolution(nn.Conv2d):
-    """A convolution that is a product where that is quicker."""
+    """A convolution that is a product where that is quicker; `product` is made when it is first needed."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self.product: Product | None = None
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.product(x) if self.product is not None and is_small(x) else super().forward(x)
+        settings = self.stride, self.padding, self.dilation, self.groups
+        if self.stride != (1, 1) or self.padding_mode != "zeros" or not pays(x, self.weight, self.bias, *settings):
+            return super().forward(x)
+        self.product = self.product or Product(self.weight, self.bias)
+        out: Tensor = self.product(x)
+        return out
 
 
 def _like(convolution: nn.Conv2d) -> _Convolution:
