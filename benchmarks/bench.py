@@ -1,6 +1,6 @@
 """All benchmarks one after another, and which of their ratios fell against the results that are kept in docs/results.
 
-    python benchmarks/bench.py                    # two CPU cores: 12 minutes
+    python benchmarks/bench.py                    # two CPU cores: 14 minutes
     python benchmarks/bench.py --device cuda
     python benchmarks/bench.py --write            # and keep what was found as docs/results/speed-cpu.json
 

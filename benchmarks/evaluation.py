@@ -8,7 +8,7 @@ $HARDY_DATA holds CIFAR-10. Both get the same network and images, in one process
 after one that is not timed, and hold clean accuracy, the attack and the verdicts.
 
     pgd-20     PGD, 20 steps of 2/255 in 8/255, judged at its end; foolbox as its documentation calls it
-    nattack    10 updates of 100 members, of the attack's 200 of 300, whose passes are all alike; no peer has it, so beside it
+    nattack    3 updates of 100 members, of the attack's 200 of 300, whose passes are all alike; no peer has it, so beside it
                stands what the network alone needs for as many passes
     robust     images of n that are still correct
     ratio      seconds of foolbox, or of the bare passes, over those of the row
@@ -29,7 +29,7 @@ from hardy.models import Classifier, frozen
 from hardy.training.precision import multiplies_bfloat16, prepare
 
 BALL, BATCH = Linf(8 / 255), 200
-ATTACKS: dict[str, Attack] = {"pgd-20": PGD(BALL, 20, 2 / 255), "nattack": NATTACK(BALL, 10, 100)}
+ATTACKS: dict[str, Attack] = {"pgd-20": PGD(BALL, 20, 2 / 255), "nattack": NATTACK(BALL, 3, 100)}
 DEFAULTS = {"cpu": {"n": 100, "rounds": 3}, "cuda": {"n": 1000, "rounds": 5}}
 
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hardy.attacks import KL, PGD, Linf
-from hardy.models import Classifier, preact_resnet_18, wide_resnet
+from hardy.models import Classifier, WideResNet, preact_resnet_18
 from hardy.models.full_precision import ieee_convolutions
 from hardy.objectives import PGDAT, RAT, RLFATT, TRADES, Objective
 from hardy.objectives.objective import loss_of
@@ -21,7 +21,7 @@ from hardy.training.precision import prepare
 from hardy.types import Images, Labels
 
 CLASSES, SHAPE = 10, (3, 32, 32)
-NETWORKS = {"PreActResNet-18": preact_resnet_18, "WRN-34-10": lambda width: wide_resnet(34, width)}
+NETWORKS = {"PreActResNet-18": preact_resnet_18, "WRN-34-10": lambda width: WideResNet(34, width)}
 WIDTHS = {"PreActResNet-18": 64, "WRN-34-10": 10}
 
 Run = Callable[[], Tensor]

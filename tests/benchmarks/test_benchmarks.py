@@ -114,6 +114,19 @@ def test_a_step_makes_the_operations_that_are_counted(benchmarks, batch, method,
     assert counter.total == 4 * (10 * crafting + training)
 
 
+def test_the_wide_network_is_wrn_34_10(benchmarks):
+    of = benchmarks.methods
+    with torch.device("meta"):
+        network = of.NETWORKS["WRN-34-10"](of.WIDTHS["WRN-34-10"]).empty(10, 3)
+    assert sum(p.numel() for p in network.parameters()) == 46_160_474
+    stem, forward, inputs = 1024 * 9 * 3 * 16, 640 * 10, 16
+    # in each group five units of two convolutions, and a shortcut
+    for pixels, width in (1024, 160), (256, 320), (64, 640):
+        forward += pixels * (10 * inputs * width + 9 * 9 * width * width)
+        inputs = width
+    assert of.operations("WRN-34-10", 10, of.METHODS["PGD-AT"]) == 2 * (23 * (stem + forward) - stem)
+
+
 @pytest.mark.parametrize("who", ["hardy", "plain", "foolbox"])
 def test_every_contestant_learns_from_images_on_the_edge_of_the_ball(benchmarks, batch, who):
     x, _ = batch
