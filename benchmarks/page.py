@@ -39,11 +39,16 @@ def step(found: Found) -> str:
     """Training steps beside peers."""
     rows = []
     for part in parts(found):
+        (rival,) = (row["seconds of rounds"] for row in part["contestants"] if row["ratio"] == 1)
         for row in part["contestants"]:
             what = f"{part['method']}, {part['network']}"
-            numbers = f"{row['images per second']:.3g}", f"{row['ratio']:.2f}", f"{row['share']:.0%}"
+            ratios = [of / mine for of, mine in zip(rival, row["seconds of rounds"], strict=True)]
+            spread = f"{min(ratios):.2f} to {max(ratios):.2f}" if len(set(ratios)) > 1 else ""
+            numbers = f"{row['images per second']:.3g}", f"{row['ratio']:.2f}", spread, f"{row['share']:.0%}"
             rows.append((what, row["name"], row["precision"], *numbers))
-    return markdown("step | of | precision | images/s | over the fastest peer | of a bare product", rows)
+    return markdown(
+        "step | of | precision | images/s | over the fastest peer | in its rounds | of a bare product", rows
+    )
 
 
 def products(found: Found) -> str:
