@@ -98,7 +98,7 @@ def test_keyword_arguments_are_those_of_conv2d():
     x, weight = torch.zeros(1, 512, 4, 4), torch.zeros(512, 512, 3, 3)
     assert pays(input=x, weight=weight, padding=1)
     assert not pays(x, weight, padding=1, dilation=2)
-    with as_products(CPU, torch.bfloat16):
+    with torch.autocast("cpu", torch.bfloat16), as_products(CPU, torch.bfloat16):
         assert F.conv2d(x, weight, padding=1, stride=2).shape == (1, 512, 2, 2)
 
 
@@ -188,3 +188,41 @@ def test_a_compiled_trunk_is_left_alone(monkeypatch):
     model.trunk = model.trunk  # as prepare(compiled=True) sets one
     model(Noise.of_batch(2).uniform((3, 32, 32)))
     assert not calls
+
+
+@pytest.mark.parametrize("few", [0, 10**6])
+@pytest.mark.parametrize("stride", [1, 2])
+def test_a_batch_may_be_empty(few, stride, monkeypatch):
+    monkeypatch.setattr(module, "_FEW", few)
+    x, weight = drawn("x", 0, 3, 5, 4).requires_grad_(), drawn("weight", 7, 3, 3, 3).requires_grad_()
+    made = product(x, weight, None, stride, precision=torch.float64)
+    expected = F.conv2d(x, weight, None, stride, 1)
+    torch.testing.assert_close(made, expected)
+    torch.testing.assert_close(*(torch.autograd.grad(out.sum(), (x, weight)) for out in (made, expected)))
+    if stride == 1:
+        fixed = Product(weight.detach(), None)(x)
+        assert torch.autograd.grad(fixed.sum(), x)[0].shape == x.shape
+
+
+def test_layers_for_which_a_network_turns_autocast_off_are_no_products():
+    x, weight = torch.zeros(1, 512, 4, 4), torch.zeros(512, 512, 3, 3)
+    with torch.autocast("cpu", torch.bfloat16), as_products(CPU, torch.bfloat16):
+        assert F.conv2d(x, weight, padding=1).dtype is torch.bfloat16
+        with torch.autocast("cpu", enabled=False):
+            out = F.conv2d(x, weight, padding=1)
+    assert out.dtype is torch.float32
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_it_is_laid_out_as_a_convolution(layout):
+    make = partial(drawn, dtype=torch.float32)
+    x, weight = (make(name, *size).contiguous(memory_format=layout) for name, size in
+                 {"x": (2, 512, 4, 4), "weight": (512, 512, 3, 3)}.items())  # fmt: skip
+    assert product(x, weight).stride() == F.conv2d(x, weight, padding=1).stride()
+
+
+def test_of_what_is_no_convolution_torch_says_why():
+    with torch.autocast("cpu", torch.bfloat16), as_products(CPU, torch.bfloat16):
+        with pytest.raises(RuntimeError, match=r"expected input.* to have 512 channels, but got 256 channels"):
+            F.conv2d(torch.zeros(1, 256, 4, 4), torch.zeros(512, 512, 3, 3), padding=1)
+        assert not pays(torch.zeros(1, 512, 4, 4, dtype=torch.complex64), torch.zeros(512, 512, 3, 3), padding=1)

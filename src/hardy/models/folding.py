@@ -93,8 +93,9 @@ class _Convolution(nn.Conv2d):
         settings = self.stride, self.padding, self.dilation, self.groups
         if self.stride != (1, 1) or self.padding_mode != "zeros" or not pays(x, self.weight, self.bias, *settings):
             return super().forward(x)
-        self.product = self.product or Product(self.weight, self.bias)
-        out: Tensor = self.product(x)
+        product = self.product or Product(self.weight, self.bias)  # of this thread: another may refresh the layer
+        self.product = product
+        out: Tensor = product(x)
         return out
 
 

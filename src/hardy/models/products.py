@@ -18,6 +18,7 @@ _PIXELS = 64  # of a map, at most: the matrix has each pixel k^2 times
 _FEW = 1024  # rows of a matrix that are too few for oneDNN to share the product out to all cores
 
 _Pair = int | Sequence[int]
+_CAST = {torch.float16, torch.bfloat16, torch.float32}  # autocast leaves other kinds alone
 
 
 def as_products(device: torch.device, precision: torch.dtype) -> AbstractContextManager[object]:
@@ -32,9 +33,14 @@ class _Products(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = kwargs or {}
-        if func is F.conv2d and pays(*args, **given):
+        if func is F.conv2d and _casts() and pays(*args, **given):
             return product(*args, **given)
         return func(*args, **given)
+
+
+def _casts() -> bool:
+    """Whether autocast to bfloat16 is on: a network may turn it off for some of its layers."""
+    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
 
 
 def pays(
@@ -54,7 +60,8 @@ def pays(
         and input.dim() == weight.dim() == 4
         and input.shape[2] * input.shape[3] <= _PIXELS
         and input.device.type == "cpu"
-        and torch.float64 not in (input.dtype, weight.dtype)  # autocast leaves it alone
+        and {input.dtype, weight.dtype} <= _CAST
+        and input.shape[1] == weight.shape[1]  # of others torch tells what is wrong
         and k % 2 == 1
         and weight.shape[2] == k
         and _pair(padding) == (k // 2, k // 2)
@@ -75,7 +82,9 @@ def product(
 ) -> Tensor:
     """`torch.nn.functional.conv2d` of maps (N, C, H, W) where it `pays`, in that precision."""
     there = _matrix(weight.to(precision))
-    return _multiplied(input.to(precision), there, None, None if bias is None else bias.to(precision), _pair(stride)[0])
+    made = _multiplied(input.to(precision), there, None, None if bias is None else bias.to(precision), _pair(stride)[0])
+    # as torch lays it out: a network may take a view of it
+    return made.contiguous() if input.is_contiguous() and weight.is_contiguous() else made
 
 
 class Product(nn.Module):
@@ -98,7 +107,8 @@ def _multiplied(x: Tensor, there: Tensor, back: Tensor | None, bias: Tensor | No
     """(N, C, H, W) to (N, O, H / stride, W / stride), rounded up. there, back: the matrix, and that of the gradient."""
     rows: Tensor = _Multiplied.apply(x, there, back, stride)  # type: ignore[no-untyped-call]
     n, _, height, width = x.shape
-    maps = (rows if bias is None else rows + bias).view(n, -(-height // stride), -(-width // stride), -1)
+    size = n, -(-height // stride), -(-width // stride), there.shape[2]
+    maps = (rows if bias is None else rows + bias).view(size)
     return maps.permute(0, 3, 1, 2)
 
 
@@ -128,7 +138,7 @@ class _Multiplied(torch.autograd.Function):
         if rows > _FEW:
             return around.reshape(rows, -1) @ there.flatten(0, 1)
         # a product for each row of the kernel
-        return torch.bmm(around.permute(3, 0, 1, 2, 4, 5).reshape(k, rows, -1), there).sum(0)
+        return torch.bmm(around.permute(3, 0, 1, 2, 4, 5).reshape(k, rows, there.shape[1]), there).sum(0)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
@@ -136,13 +146,13 @@ class _Multiplied(torch.autograd.Function):
         n, channels, height, width = ctx.size
         stride, k, to_x, to_there = ctx.stride, len(there), None, None
         if ctx.needs_input_grad[0] and back is not None:
-            to_x = _multiplied(grad.view(n, height, width, -1).permute(0, 3, 1, 2), back, there, None, 1)
+            to_x = _multiplied(grad.view(n, height, width, there.shape[2]).permute(0, 3, 1, 2), back, there, None, 1)
         elif ctx.needs_input_grad[0]:
             around = (grad @ there.flatten(0, 1).T).view(n, -(-height // stride), -(-width // stride), k, k, channels)
             to_x = _Together.apply(around, ctx.size, stride)  # type: ignore[no-untyped-call]
         if ctx.needs_input_grad[1]:
             around = _Neighbours.apply(x, k, stride)  # type: ignore[no-untyped-call]
-            to_there = (around.reshape(len(grad), -1).T @ grad).view_as(there)
+            to_there = (around.reshape(len(grad), k * k * channels).T @ grad).view_as(there)
         return to_x, to_there, None, None
 
 
