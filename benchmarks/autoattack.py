@@ -30,7 +30,7 @@ from pathlib import Path
 from statistics import mean
 
 import torch
-from timing import Flags, positive, some_of, written
+from timing import Flags, machine, positive, some_of, written
 from torch import Tensor, nn
 
 import hardy
@@ -239,7 +239,7 @@ def main(args: list[str] | None = None) -> None:
         for name, seeds in found.items()
     }
     settings = vars(flags) | {"eps": ball.eps, "json": str(flags.json), "device": device.type}
-    written(flags.json, {"settings": settings, "clean": clean.tolist(), "found": rows})
+    written(flags.json, {"machine": machine(device), "settings": settings, "clean": clean.tolist(), "found": rows})
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from timing import Flags, machine, some_of
+from timing import Flags, machine, some_of, written
+
+from hardy.files import write_text
 
 HERE = Path(__file__).parent
 KEPT = HERE.parent / "docs" / "results"
@@ -85,13 +87,16 @@ def main(args: list[str] | None = None) -> None:
     parser.add_argument("--parts", type=some_of(list(PARTS)), default=list(PARTS), help="commas between (all)")
     parser.add_argument("--write", action="store_true", help="keep what was found in docs/results")
     flags = parser.read(args)
+    if flags.write and set(flags.parts) < set(PARTS):
+        parser.error("--write replaces what is kept of all parts; leave --parts out, or take --json for some of them.")
     kind, failed = flags.device.type, []
+    threads = [] if flags.threads is None else ["--threads", str(flags.threads)]
     found: dict[str, Any] = {"machine": machine(flags.device)}
     for name in flags.parts:
         started = time.perf_counter()
         with tempfile.TemporaryDirectory() as folder:
             out = Path(folder) / "found.json"
-            command = [*PARTS[name], *SIZES[kind].get(name, []), "--device", kind, "--json", str(out)]
+            command = [*PARTS[name], *SIZES[kind].get(name, []), *threads, "--device", kind, "--json", str(out)]
             print(f"\npython benchmarks/{' '.join(command[:-2])}", flush=True)
             ended = subprocess.run([sys.executable, str(HERE / command[0]), *command[1:]], check=False)
             if ended.returncode:
@@ -108,8 +113,9 @@ def main(args: list[str] | None = None) -> None:
         print(f"\nbeside {file.name}, of {kept['machine']}:")
         print("\n".join(lines) if lines else "no ratio fell")
     if flags.write and not failed:
-        file.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_text(file, json.dumps(found, indent=1) + "\n")
         print(f"{file} is written")
+    written(flags.json, found)
     if failed:
         sys.exit(f"failed: {', '.join(failed)}")
 

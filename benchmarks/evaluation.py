@@ -5,7 +5,8 @@
 
 Run it on an idle machine, where this library is installed with its test extra (`pip install --editable '.[test]'`) and
 $HARDY_DATA holds CIFAR-10. Both get the same network and images, in one process and in turns; seconds are medians of rounds,
-after one that is not timed, and hold clean accuracy, the attack and the verdicts.
+after one that is not timed, and hold clean accuracy, the attack and the verdicts. foolbox attacks all images, this library those
+that are classified correctly unperturbed: of others nothing is asked.
 
     pgd-20     PGD, 20 steps of 2/255 in 8/255, judged at its end; foolbox as its documentation calls it
     nattack    3 updates of 100 members, of the attack's 200 of 300, whose passes are all alike; no peer has it, so beside it

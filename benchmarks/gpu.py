@@ -109,6 +109,8 @@ def main(args: list[str] | None = None) -> None:
     flags = parser.parse_args(args)
     if not flags.minutes > 0:
         parser.error(f"--minutes is {flags.minutes}; it must be above 0.")
+    if not 1 <= flags.images <= 10_000:
+        parser.error(f"--images is {flags.images}; it must be 1 to 10,000, the number of test images.")
     if not (flags.data / "cifar-10-batches-py").is_dir():
         parser.error(f"There is no cifar-10-batches-py in {flags.data}; DATA is the folder that holds it.")
     if flags.device.startswith("cuda") and not torch.cuda.is_available():
@@ -123,7 +125,8 @@ def main(args: list[str] | None = None) -> None:
     precision = ["--precision", "bfloat16"] if torch.device(work.device).type == "cuda" else []
     for method in METHODS:
         some = ["--attacks", "clean,pgd-20,cw-20", "--n", str(work.images)]
-        if {row.what for row in measured(work.folder(method)) if row.n == work.images} < set(COLUMNS.values()):
+        known = {row.what for row in measured(work.folder(method)) if row.n == work.images}
+        if not set(COLUMNS.values()) <= known:
             work.run("evaluate", str(work.folder(method)), *some, *precision)
     for n in (n for n in COUNTS if n <= work.images):
         for method in METHODS:

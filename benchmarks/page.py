@@ -14,6 +14,7 @@ from typing import Any
 
 from bench import parts
 from starting import MEMORY
+from timing import COMPARED
 
 DOCS = Path(__file__).parents[1] / "docs"
 PLACE = re.compile(r"(<!-- (\w+) of (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
@@ -32,7 +33,8 @@ def machine(found: Found) -> str:
     """What it was measured on."""
     told = found["machine"]
     device = f"{told['gpu']}, {told['cpu']}" if "gpu" in told else f"{told['cpu']}, {told['threads']} threads"
-    return f"{device}; torch {told['torch']}, hardy {told['hardy']} at commit {told['commit']}.\n"
+    peers = "".join(f", {name} {told[name]}" for name in COMPARED if name in told)
+    return f"{device}; torch {told['torch']}{peers}, hardy {told['hardy']} at commit {told['commit']}.\n"
 
 
 def step(found: Found) -> str:
@@ -125,7 +127,11 @@ def parity(found: Found) -> str:
     if of["between seeds"] is not None:
         said += f"; float32 networks of other seeds have a standard deviation of {of['between seeds']:.2f} points"
     head = "what is in bfloat16 | robust, float32 | robust, bfloat16 | images that differ | points"
-    return markdown(head, rows) + f"{said}.\n"
+    sizes = found["settings"]
+    small = (
+        f"{sizes['n']:,} test images; trainings of {sizes['epochs']} epochs, PreActResNet-18 of width {sizes['width']}"
+    )
+    return markdown(head, rows) + f"{said}. {small}. Measured on {machine(found)}"
 
 
 # each table with the parts of the results that it is of
@@ -138,7 +144,7 @@ TABLES: dict[str, tuple[set[str], Callable[[Found], str]]] = {
     "costs": ({"costs"}, costs),
     "growth": ({"costs"}, growth),
     "starting": ({"starting"}, starting),
-    "parity": ({"attack", "seeds", "training"}, parity),
+    "parity": ({"machine", "settings", "attack", "seeds", "training"}, parity),
 }
 
 

@@ -122,7 +122,7 @@ def main(args: list[str] | None = None) -> None:
         kept(flags.out / f"attack-{precision}.json", hardy.load(ATTACKED), split, precision) for precision in PRECISIONS
     ]
     found["attack"] = compared(*attacked)
-    found["seeds"] = list(seeds(flags.out, split, flags.seeds, flags.width, flags.epochs))
+    found["seeds"] = parser.made(lambda: list(seeds(flags.out, split, flags.seeds, flags.width, flags.epochs)))
     of_float32 = [100 * row["float32"] for row in found["seeds"]]
     found["training"] = {
         "points": mean(row["points"] for row in found["seeds"]),

@@ -1,8 +1,9 @@
 """Adversarial images as peers' documentation shows how to make them: by the loop usually written, foolbox and torchattacks.
 
-All start where the method says and take STEPS steps of STEP_SIZE inside Linf EPS, in eval mode. TRADES and RLFAT-T maximise KL
-from the clean prediction; PGD-AT and RAT cross-entropy. foolbox's KL is its LinfPGD with another `get_loss_fn`, as it documents;
-torchattacks' is its TPGD. foolbox calls backward(), which computes gradients of the weights too, that nobody uses.
+All take STEPS steps of STEP_SIZE inside Linf EPS, in eval mode, from where the method says, foolbox's KL from where its PGD does.
+TRADES and RLFAT-T maximise KL from the clean prediction; PGD-AT and RAT cross-entropy. foolbox's KL is its LinfPGD with another
+`get_loss_fn`, as it documents; torchattacks' is its TPGD. foolbox calls backward(), which computes gradients of the weights too,
+that nobody uses.
 """
 
 import sys

@@ -4,13 +4,14 @@ python benchmarks/starting.py
 
 help          seconds of `hardy --help`
 import        of `import hardy`
-first step    until `hardy train pgdat-digits` has made its first optimiser step
+first step    until `hardy.train` of the recipe pgdat-digits has made its first optimiser step
 memory        MiB that a process has at most (on Linux; on a GPU: that torch has at most), with a step made and without: of this
               library and of the loop usually written, batch 32; and of this library's attack with 10 and with 40 steps
 """
 
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 from statistics import median
@@ -20,12 +21,11 @@ from timing import Flags, headed, machine, positive, written
 
 HERE = Path(__file__).parent
 FIRST_STEP = """
-import dataclasses, os, sys, tempfile
+import os
 import hardy
 from hardy.training.progress import Watch
-run = hardy.recipe("pgdat-digits")
-with tempfile.TemporaryDirectory() as folder:
-    hardy.train(run, folder + "/run", watch=Watch(step=lambda step, total: os._exit(0)))
+ended = Watch(step=lambda step, total: os._exit(0))
+hardy.train(hardy.recipe("pgdat-digits"), {out!r}, device={device!r}, watch=ended)
 """
 STEP = """
 import sys
@@ -61,10 +61,17 @@ MEMORY = {
 }
 
 
-def seconds(command: list[str], rounds: int) -> float:
-    """Median seconds of a process, after one that is not timed."""
+def first_step(device: str, rounds: int) -> float:
+    """Median seconds until a step is made; nothing of the trainings is left."""
+    with tempfile.TemporaryDirectory() as folder:
+        runs = (FIRST_STEP.format(out=f"{folder}/{number}", device=device) for number in range(rounds + 1))
+        return seconds([[sys.executable, "-c", code] for code in runs])
+
+
+def seconds(commands: list[list[str]]) -> float:
+    """Median seconds of processes, after the first of them."""
     taken = []
-    for _ in range(rounds + 1):
+    for command in commands:
         started = time.perf_counter()
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         taken.append(time.perf_counter() - started)
@@ -93,9 +100,9 @@ def main(args: list[str] | None = None) -> None:
     commands = {
         "help": [sys.executable, "-m", "hardy", "--help"],
         "import": [sys.executable, "-c", "import hardy"],
-        "first step": [sys.executable, "-c", FIRST_STEP],
     }
-    found["seconds"] = {name: seconds(command, flags.rounds) for name, command in commands.items()}
+    found["seconds"] = {name: seconds([command] * (flags.rounds + 1)) for name, command in commands.items()}
+    found["seconds"]["first step"] = first_step(kind, flags.rounds)
     found["memory"] = {who: memory(who, kind) for who in MEMORY}
     print(table(found))
     written(flags.json, found)

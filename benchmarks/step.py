@@ -25,18 +25,16 @@ not timed. Settings of torch.backends are left as torch sets them.
 """
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
 from methods import CLASSES, METHODS, NETWORKS, SHAPE, WIDTHS, operations, ours, usual
 from peers import PEERS
-from timing import SIDES, Flags, Timed, bare_product, headed, in_turns, machine, positive, some_of, written
+from timing import BESIDE, SIDES, Flags, Timed, bare_product, headed, in_turns, machine, positive, some_of, written
 
 from hardy.randomness import Noise
 
 DEFAULTS = {"cpu": {"batch": 32, "rounds": 2}, "cuda": {"batch": 128, "rounds": 20}}
-BESIDE = Path(__file__).parent / ".peers"  # where torchattacks lies, whose needs are not this library's
 
 
 def available(asked: list[str] | None) -> list[str]:

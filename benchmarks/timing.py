@@ -4,10 +4,11 @@ import argparse
 import json
 import platform
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from importlib.metadata import distributions, version
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
@@ -21,6 +22,8 @@ Made = TypeVar("Made")
 
 PRODUCTS = 5  # matrix products in one timing
 SIDES = {"cpu": 2048, "cuda": 8192}  # of the matrices
+COMPARED = ("foolbox", "torchattacks", "pyautoattack")
+BESIDE = Path(__file__).parent / ".peers"  # where torchattacks lies, whose needs are not this library's
 
 
 @dataclass
@@ -79,7 +82,9 @@ def machine(device: torch.device) -> dict[str, Any]:
     gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
     cpu = models[0] if models else platform.machine()
     own = {"hardy": version("hardy"), "commit": _commit()}
-    return {**gpu, "cpu": cpu, "threads": torch.get_num_threads(), "torch": torch.__version__, **own}
+    found = {name: list(distributions(name=name, path=[*sys.path, str(BESIDE)])) for name in COMPARED}
+    peers = {name: of[0].version for name, of in found.items() if of}
+    return {**gpu, "cpu": cpu, "threads": torch.get_num_threads(), "torch": torch.__version__, **own, **peers}
 
 
 def _commit() -> str:

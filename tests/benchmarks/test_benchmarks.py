@@ -4,7 +4,9 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import warnings
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,7 @@ def test_it_prints_and_writes_every_contestant_and_the_operations_counted_by_han
     assert found["settings"] == {**sizes, "device": "cpu"}
     assert found["machine"]["threads"] == 1
     assert found["machine"]["torch"] == torch.__version__
+    assert found["machine"]["foolbox"] == version("foolbox")
     (part,) = found["parts"]
     needed = 10 * 2 * FORWARD + 3 * FORWARD - STEM
     assert part["operations of an image"] == needed == 27_311_296
@@ -224,12 +227,16 @@ def test_costs_are_measured_for_each_method_and_grow_with_what_is_counted(benchm
 
 
 @pytest.mark.slow
-def test_start_up_and_memory_are_those_of_whole_processes(benchmarks, tmp_path):
+def test_start_up_and_memory_are_those_of_whole_processes(benchmarks, tmp_path, monkeypatch):
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
     out = tmp_path / "starting.json"
     benchmarks.starting.main(["--rounds", "1", "--json", str(out)])
     found = json.loads(out.read_text())
     assert found["seconds"]["first step"] > found["seconds"]["import"] > 0
     assert found["memory"]["10"] > found["memory"]["nothing"] > 0
+    assert list((tmp_path / "temporary").glob("tmp*")) == []
 
 
 def test_a_ratio_fell_where_it_is_clearly_lower_than_the_one_that_is_kept(benchmarks):
@@ -248,6 +255,30 @@ def test_a_ratio_fell_where_it_is_clearly_lower_than_the_one_that_is_kept(benchm
     assert benchmarks.bench.fallen(now, now) == []
     assert benchmarks.bench.fallen(now, {name: 2.2}) == []  # noise
     assert benchmarks.bench.fallen(now, {name: 2.3, "of another version": 9.0}) == [f"fell: {name} is 2.00, was 2.30"]
+
+
+def test_some_parts_do_not_replace_what_is_kept_of_all(benchmarks, refused):
+    refused(benchmarks.bench, ["--parts", "step", "--write"], "--write replaces what is kept of all parts;")
+
+
+def test_every_part_gets_the_threads_and_the_file_has_what_was_found(benchmarks, tmp_path, monkeypatch):
+    commands = []
+
+    def run(command, **_):
+        commands.append(command)
+        Path(command[-1]).write_text(json.dumps({"batches over step": 2.0}), encoding="utf-8")
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(benchmarks.bench, "machine", lambda device: {"cpu": "C"})
+    monkeypatch.setattr(benchmarks.bench.subprocess, "run", run)
+    out = tmp_path / "found.json"
+    threads = str(torch.get_num_threads())
+    benchmarks.bench.main(["--parts", "starting,costs", "--threads", threads, "--json", str(out)])
+    assert all(command[command.index("--threads") + 1] == threads for command in commands)
+    assert json.loads(out.read_text(encoding="utf-8")) == {
+        "machine": {"cpu": "C"},
+        **{part: {"batches over step": 2.0} for part in ("starting", "costs")},
+    }
 
 
 def test_two_verdicts_of_the_same_images_are_compared_image_by_image(benchmarks):
@@ -322,6 +353,15 @@ def test_the_script_for_a_gpu_trains_measures_and_goes_on(tmp_path):
     assert again.returncode == 0, again.stderr
     assert not any(line.startswith("hardy evaluate") for line in again.stdout.splitlines())
     assert {file: file.read_bytes() for file in written} == written
+
+
+@pytest.mark.parametrize("images", ["0", "10001"])
+def test_the_script_for_a_gpu_refuses_images_that_are_not_there_before_hours_of_training(
+    benchmarks, tmp_path, capsys, images
+):
+    with pytest.raises(SystemExit):
+        benchmarks.gpu.main([str(tmp_path), "--device", "cpu", "--images", images])
+    assert f"--images is {images}; it must be 1 to 10,000" in capsys.readouterr().err
 
 
 def test_the_script_for_a_gpu_refuses_a_folder_without_the_data(benchmarks, tmp_path, capsys):

@@ -88,8 +88,20 @@ def test_the_reference_is_the_one_that_seconds_of_autoattack_are_set_beside(benc
 @pytest.mark.parametrize("between", [0.75, None])
 def test_points_are_those_of_bfloat16_less_those_of_float32(benchmarks, between):
     row = {"float32": 0.25, "bfloat16": 0.2487, "only one": 31, "points": -0.13, "interval": 0.11}
-    found = {"attack": row, "seeds": [{"seed": 0, **row}], "training": {"points": -0.13, "between seeds": between}}
+    about = {"machine": {"cpu": "C", "threads": 2, "torch": "2", "foolbox": "3.3", "hardy": "1", "commit": "abc"}}
+    about["settings"] = {"n": 10_000, "epochs": 5, "width": 8}
+    found = {
+        **about,
+        "attack": row,
+        "seeds": [{"seed": 0, **row}],
+        "training": {"points": -0.13, "between seeds": between},
+    }
     shown = benchmarks.page.parity(found)
     assert "| the attack | 25.00% | 24.87% | 31 | -0.13 ± 0.11 |" in shown
     assert "Mean of the seeds: -0.13 points" in shown
+    assert (
+        "10,000 test images; trainings of 5 epochs, PreActResNet-18 of width 8. Measured on C, 2 threads; torch 2, "
+        in shown
+    )
+    assert "foolbox 3.3, hardy 1 at commit abc." in shown
     assert ("0.75" in shown) == (between is not None)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from hardy.models import PreActResNet18, wrap
 from hardy.models import products as module
@@ -226,3 +227,20 @@ def test_of_what_is_no_convolution_torch_says_why():
         with pytest.raises(RuntimeError, match=r"expected input.* to have 512 channels, but got 256 channels"):
             F.conv2d(torch.zeros(1, 256, 4, 4), torch.zeros(512, 512, 3, 3), padding=1)
         assert not pays(torch.zeros(1, 512, 4, 4, dtype=torch.complex64), torch.zeros(512, 512, 3, 3), padding=1)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:DeprecationWarning")  # which torch.func.jvp uses
+def test_transforms_of_torch_go_through_the_usual_convolution():
+    model, x = wrap(_Wide()).eval(), Noise.of_batch(2).uniform((3, 32, 32))
+    model.autocast = torch.bfloat16
+    assert torch.func.vmap(lambda one: model(one[None])[0])(x).shape == (2, 10)
+    assert torch.func.jacrev(model)(x).shape == (2, 10, 2, 3, 32, 32)
+    assert torch.func.jvp(model, (x,), (x,))[1].shape == (2, 10)
+
+
+def test_a_layer_that_is_run_again_in_the_backward_pass_is_the_same_there():
+    layer, x = nn.Conv2d(512, 512, 3, 1, 1), torch.zeros(2, 512, 4, 4).requires_grad_()
+    with torch.autocast("cpu", torch.bfloat16), as_products(CPU, torch.bfloat16):
+        out = checkpoint(lambda x: layer(x).relu(), x, use_reentrant=False)
+    out.sum().backward()
+    assert x.grad is not None

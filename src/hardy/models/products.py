@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd import forward_ad
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
@@ -33,14 +34,20 @@ class _Products(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         given = kwargs or {}
-        if func is F.conv2d and _casts() and pays(*args, **given):
+        if func is F.conv2d and _may() and pays(*args, **given):
             return product(*args, **given)
         return func(*args, **given)
 
 
-def _casts() -> bool:
-    """Whether autocast to bfloat16 is on: a network may turn it off for some of its layers."""
-    return torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
+def _may() -> bool:
+    """Whether autocast to bfloat16 is on, and torch does nothing but run.
+
+    A network may turn autocast off for some of its layers. Transforms take no autograd function of this kind; hooks of
+    saved tensors are those of checkpointing, which runs a layer again outside of this.
+    """
+    casts = torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") is torch.bfloat16
+    transforms = torch._C._are_functorch_transforms_active() or forward_ad._current_level >= 0
+    return casts and not (transforms or torch._C._autograd._top_saved_tensors_default_hooks(True))
 
 
 def pays(
