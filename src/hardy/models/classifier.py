@@ -62,18 +62,21 @@ class Classifier(nn.Module, ABC):
         x = (x - self.mean) / self.deviation
         if self.autocast is None:
             return self.trunk(x)
-        # a trunk set on the instance is another's, such as torch.compile's
-        quicker = nullcontext() if "trunk" in vars(self) else as_products(x.device, self.autocast)
+        quicker = nullcontext() if self._another_trunk else as_products(x.device, self.autocast)
         with torch.autocast(x.device.type, self.autocast), quicker:
             trunk = self.trunk if self.training else _quick_trunks.get(self, self.trunk)
             return trunk(x).float()
+
+    @property
+    def _another_trunk(self) -> bool:
+        """Whether the instance was given one in place of its class's, such as torch.compile's."""
+        return "trunk" in vars(self)
 
     @contextmanager
     def quickened(self) -> Iterator[None]:
         """While nothing of the network changes: in low precision, the trunk in the form that is quickest for attacks."""
         before = _quick_trunks.get(self)
-        # a trunk set on the instance is another's, such as torch.compile's
-        if self.autocast is not None and self.fixed_graph and "trunk" not in vars(self) and can_be_folded(self):
+        if self.autocast is not None and self.fixed_graph and not self._another_trunk and can_be_folded(self):
             _quick_trunks[self] = folded(self, self.trunk, self.autocast)
         try:
             yield
