@@ -5,6 +5,8 @@ import os
 import hypothesis
 import pytest
 
+import hardy.recipes  # noqa: F401 - now: they are checked against sizes of data sets, which some tests make smaller
+
 hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None, database=None)
 hypothesis.settings.load_profile("repeatable")
 
