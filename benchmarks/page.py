@@ -155,8 +155,8 @@ def filled(text: str, results: Path) -> str:
         first, name, kind, last = place.groups()
         file = results / f"{'parity' if name == 'parity' else 'speed'}-{kind}.json"
         found = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
-        parts, table = TABLES[name]
-        return f"{first}\n{table(found) if parts <= found.keys() else NOT_MEASURED}\n{last}"
+        needed, table = TABLES[name]
+        return f"{first}\n{table(found) if needed <= found.keys() else NOT_MEASURED}\n{last}"
 
     return PLACE.sub(made, text)
 

@@ -113,10 +113,14 @@ class Product(nn.Module):
 def _multiplied(x: Tensor, there: Tensor, back: Tensor | None, bias: Tensor | None, stride: int) -> Tensor:
     """(N, C, H, W) to (N, O, H / stride, W / stride), rounded up. there, back: the matrix, and that of the gradient."""
     rows: Tensor = _Multiplied.apply(x, there, back, stride)  # type: ignore[no-untyped-call]
-    n, _, height, width = x.shape
-    size = n, -(-height // stride), -(-width // stride), there.shape[2]
-    maps = (rows if bias is None else rows + bias).view(size)
+    maps = (rows if bias is None else rows + bias).view(*_left(x.shape, stride), there.shape[2])
     return maps.permute(0, 3, 1, 2)
+
+
+def _left(size: torch.Size, stride: int) -> tuple[int, int, int]:
+    """(N, C, H, W) as the (N, H, W) that a convolution with that stride leaves."""
+    n, _, height, width = size
+    return n, -(-height // stride), -(-width // stride)
 
 
 def _matrix(weight: Tensor) -> Tensor:
@@ -126,10 +130,9 @@ def _matrix(weight: Tensor) -> Tensor:
 
 def _neighbours(x: Tensor, k: int, stride: int) -> Tensor:
     """(N, C, H, W) to a view (N, H / stride, W / stride, k, k, C): what each pixel of a convolution's output is made of."""
-    n, channels, height, width = x.shape
     padded = F.pad(x.permute(0, 2, 3, 1), (0, 0, k // 2, k // 2, k // 2, k // 2)).contiguous()
     image, row, pixel, _ = padded.stride()
-    size = (n, -(-height // stride), -(-width // stride), k, k, channels)
+    size = *_left(x.shape, stride), k, k, x.shape[1]
     return padded.as_strided(size, (image, row * stride, pixel * stride, row, pixel, 1))
 
 
@@ -150,12 +153,12 @@ class _Multiplied(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         (grad,), (x, there, back) = grads, ctx.saved_tensors
-        n, channels, height, width = ctx.size
-        stride, k, to_x, to_there = ctx.stride, len(there), None, None
+        channels, stride, k, to_x, to_there = ctx.size[1], ctx.stride, len(there), None, None
+        left = _left(ctx.size, stride)
         if ctx.needs_input_grad[0] and back is not None:
-            to_x = _multiplied(grad.view(n, height, width, there.shape[2]).permute(0, 3, 1, 2), back, there, None, 1)
+            to_x = _multiplied(grad.view(*left, there.shape[2]).permute(0, 3, 1, 2), back, there, None, 1)
         elif ctx.needs_input_grad[0]:
-            around = (grad @ there.flatten(0, 1).T).view(n, -(-height // stride), -(-width // stride), k, k, channels)
+            around = (grad @ there.flatten(0, 1).T).view(*left, k, k, channels)
             to_x = _Together.apply(around, ctx.size, stride)  # type: ignore[no-untyped-call]
         if ctx.needs_input_grad[1]:
             around = _Neighbours.apply(x, k, stride)  # type: ignore[no-untyped-call]
@@ -186,13 +189,12 @@ class _Together(torch.autograd.Function):
         ctx.k, ctx.stride, edge = k, stride, k // 2
         wide = torch.promote_types(around.dtype, torch.float32)
         sums = around.new_zeros((n, height + 2 * edge, width + 2 * edge, channels), dtype=wide)
+        rows, columns = (
+            [slice(first, first + stride * (length - 1) + 1, stride) for first in range(k)] for length in (down, right)
+        )
         for i in range(k):
             for j in range(k):
-                rows, columns = (
-                    slice(i, i + stride * (down - 1) + 1, stride),
-                    slice(j, j + stride * (right - 1) + 1, stride),
-                )
-                sums[:, rows, columns] += around[:, :, :, i, j]
+                sums[:, rows[i], columns[j]] += around[:, :, :, i, j]
         return sums[:, edge : edge + height, edge : edge + width].to(around.dtype).permute(0, 3, 1, 2)
 
     @staticmethod
